@@ -1,0 +1,79 @@
+"""graphflow: agents and workflows as state graphs.
+
+    from graphflow import StateGraph, START, END
+
+Names are loaded when they are first used, so that importing the package costs next to nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from graphflow.checkpoint.memory import MemoryCheckpointer as MemoryCheckpointer
+    from graphflow.checkpoint.protocol import Checkpointer as Checkpointer
+    from graphflow.checkpoint.registry import storable as storable
+    from graphflow.checkpoint.registry import upcast as upcast
+    from graphflow.compiled import CompiledStateGraph as CompiledStateGraph
+    from graphflow.errors import *  # noqa: F403  # re-exported below by name
+    from graphflow.runtime import ExecutionInfo as ExecutionInfo
+    from graphflow.runtime import Runtime as Runtime
+    from graphflow.runtime import get_config as get_config
+    from graphflow.runtime import get_runtime as get_runtime
+    from graphflow.runtime import get_store as get_store
+    from graphflow.runtime import get_stream_writer as get_stream_writer
+    from graphflow.runtime import interrupt as interrupt
+    from graphflow.state.channels import EphemeralValue as EphemeralValue
+    from graphflow.state.channels import UntrackedValue as UntrackedValue
+    from graphflow.state.messages import *  # noqa: F403  # re-exported below by name
+    from graphflow.state.schema import IsLastStep as IsLastStep
+    from graphflow.state.schema import RemainingSteps as RemainingSteps
+    from graphflow.state_graph import StateGraph as StateGraph
+    from graphflow.types import *  # noqa: F403  # re-exported below by name
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "graphflow.state_graph": "StateGraph",
+    "graphflow.compiled": "CompiledStateGraph",
+    "graphflow.types": (
+        "START END Command Send Interrupt Overwrite RetryPolicy StateSnapshot StateUpdate "
+        "PregelTask GraphOutput NodeError StreamWriter Durability"
+    ),
+    "graphflow.runtime": (
+        "interrupt Runtime ExecutionInfo get_config get_runtime get_store get_stream_writer"
+    ),
+    "graphflow.state.messages": (
+        "Message MessageChunk HumanMessage AIMessage SystemMessage ToolMessage ToolCall Usage "
+        "RemoveMessage REMOVE_ALL_MESSAGES MessagesState add_messages"
+    ),
+    "graphflow.state.schema": "IsLastStep RemainingSteps",
+    "graphflow.state.channels": "UntrackedValue EphemeralValue",
+    "graphflow.checkpoint.memory": "MemoryCheckpointer",
+    "graphflow.checkpoint.protocol": "Checkpointer",
+    "graphflow.checkpoint.registry": "storable upcast",
+    "graphflow.checkpoint.codec_errors": "CodecError NotStorable UnknownType CorruptData",
+    "graphflow.errors": (
+        "InvalidUpdateError GraphRecursionError EmptyInputError GraphWarning NodeCancelledError "
+        "SwallowedInterruptError CheckpointError CorruptCheckpointError ForeignDatabaseError "
+        "StoreTooNewError StoreFullError UnknownCheckpointError CheckpointConflict HeadMoved "
+        "AlreadyAnswered UnknownInterruptError GraphSignal GraphInterrupt ParentCommand "
+        "is_invalid_resume"
+    ),
+}
+_WHERE = {name: module for module, names in _HOMES.items() for name in names.split()}
+
+__all__ = sorted(_WHERE)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WHERE:
+        raise AttributeError(f"module 'graphflow' has no attribute {name!r}")
+    value = getattr(import_module(_WHERE[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

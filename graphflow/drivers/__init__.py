@@ -1,0 +1,1 @@
+"""Drivers: they carry what the machine decides, and decide nothing."""

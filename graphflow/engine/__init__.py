@@ -1,0 +1,1 @@
+"""The engine: everything that is decided about a run, and no I/O."""

@@ -1,0 +1,165 @@
+"""Calls: the arguments of one `invoke` or `stream`, sorted and checked."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from graphflow.engine import chunks
+from graphflow.engine.turn import Options
+from graphflow.events import LIVE, Event
+from graphflow.graph.plan import Plan
+from graphflow.types import Config, Durability, Interrupt
+
+MODES = ("values", "updates", "custom", "messages")
+_NOT_METADATA = ("thread_id", "checkpoint_ns", "checkpoint_id", "checkpoint_map", "branch")
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What one call of `stream` or `invoke` asks for."""
+
+    config: Config
+    context: Any
+    modes: tuple[str, ...]
+    """What the caller wants to see."""
+    is_single: bool
+    """Whether one mode was asked for by its name, not in a list."""
+    printed: tuple[str, ...]
+    output_keys: tuple[str, ...] | None
+    interrupt_before: frozenset[str]
+    interrupt_after: frozenset[str]
+    durability: Durability
+    subgraphs: bool
+    version: str
+
+    def options(self, records: bool) -> Options:
+        """Return what the machine needs to know."""
+        return Options(
+            modes=frozenset((*self.modes, *self.printed)) - LIVE,
+            records=records,
+            recursion_limit=self.config.get("recursion_limit", 10007),
+            interrupt_before=self.interrupt_before,
+            interrupt_after=self.interrupt_after,
+            output_keys=self.output_keys,
+            metadata=run_metadata(self.config) if records else {},
+        )
+
+    def chunk(self, event: Event) -> Any:
+        """Return an event in the form that the call asked for (contract §8.2, §10)."""
+        if self.version == "v2":
+            return _part(event)
+        if self.is_single:
+            return (event.ns, event.data) if self.subgraphs else event.data
+        if self.subgraphs:
+            return (event.ns, event.mode, event.data)
+        return (event.mode, event.data)
+
+    def shows(self, event: Event) -> bool:
+        """Whether the caller sees an event; prints it if that was asked for."""
+        if event.mode in self.printed:
+            print(f"[{event.mode}] {event.data!r}")
+        return event.mode in self.modes and (self.subgraphs or not event.ns)
+
+
+def _part(event: Event) -> dict[str, Any]:
+    part: dict[str, Any] = {"type": event.mode, "ns": event.ns, "data": event.data}
+    if event.mode == "values":
+        interrupts: tuple[Interrupt, ...] = ()
+        if isinstance(event.data, dict) and "__interrupt__" in event.data:
+            data = dict(event.data)
+            interrupts = data.pop("__interrupt__")
+            part["data"] = data
+        part["interrupts"] = interrupts
+    return part
+
+
+def merge_configs(*configs: Mapping[str, Any] | None) -> Config:
+    """Return configs merged, later ones winning; configurable, metadata and tags are united."""
+    merged: Config = {}
+    for config in configs:
+        for key, value in (config or {}).items():
+            if key in ("configurable", "metadata") and value is not None:
+                merged[key] = {**merged.get(key, {}), **value}
+            elif key == "tags":
+                known = merged.get(key, [])
+                merged[key] = [*known, *(tag for tag in value or () if tag not in known)]
+            elif value is not None:
+                merged[key] = value
+    return merged
+
+
+def run_metadata(config: Config) -> dict[str, Any]:
+    """Return what a run's config adds to the metadata of its checkpoints."""
+    plain = {
+        key: value
+        for key, value in config.get("configurable", {}).items()
+        if key not in _NOT_METADATA
+        and not key.startswith("__")
+        and isinstance(value, (str, int, float, bool))
+    }
+    return {**plain, **config.get("metadata", {})}
+
+
+def node_set(plan: Plan, given: Sequence[str] | str | None) -> frozenset[str]:
+    """Return the nodes of a breakpoint list; `"*"` stands for all.
+
+    Raises:
+        ValueError: A name is no node.
+    """
+    if not given:
+        return frozenset()
+    names = [given] if isinstance(given, str) else list(given)
+    nodes = [name for name in plan.nodes if name != "__start__"]
+    if "*" in names:
+        return frozenset(nodes)
+    if unknown := [name for name in names if name not in nodes]:
+        raise ValueError(f"Interrupt node `{unknown[0]}` not found. Known: {', '.join(nodes)}.")
+    return frozenset(names)
+
+
+def stream_modes(given: str | Sequence[str] | None, default: str) -> tuple[tuple[str, ...], bool]:
+    """Return the modes and whether one was given by its name.
+
+    Raises:
+        ValueError: A mode is not known.
+    """
+    if given is None:
+        return (default,), True
+    modes = (given,) if isinstance(given, str) else tuple(given)
+    if unknown := [mode for mode in modes if mode not in MODES]:
+        raise ValueError(f"Unknown stream mode {unknown[0]!r}. Known: {', '.join(MODES)}.")
+    return modes, isinstance(given, str)
+
+
+def checked_limit(config: Config) -> Config:
+    """Refuse a recursion limit below 1. Raises `ValueError`."""
+    if config.get("recursion_limit", 1) < 1:
+        raise ValueError("recursion_limit must be at least 1")
+    return config
+
+
+def context_of(schema: Any, given: Any) -> Any:
+    """Return `context=` as the graph's context schema.
+
+    Raises:
+        TypeError: A dict does not have the keys of a dataclass.
+        pydantic.ValidationError: It does not fit a pydantic model.
+    """
+    if not isinstance(given, dict) or not isinstance(schema, type):
+        return given
+    is_record = hasattr(schema, "__dataclass_fields__") or hasattr(schema, "model_fields")
+    return schema(**given) if is_record else given
+
+
+def warn_without_store(durability: Durability | None, records: bool) -> None:
+    """Say that durability means nothing where nothing is stored."""
+    if durability is not None and not records:
+        warnings.warn("`durability` has no effect when no checkpointer is given.", stacklevel=4)
+
+
+def output_of(plan: Plan, values: dict[str, Any], keys: tuple[str, ...] | None) -> Any:
+    """Return what `invoke` gives back of a state."""
+    return chunks.visible(plan, values, keys)

@@ -1,0 +1,208 @@
+"""Frames and rows as bytes, and back. This is the storage format.
+
+A frame is a msgpack list; empty fields at its end are left out:
+
+    [FORMAT, source, step, delta, pending, settled, joins, deferred, metadata, gap]
+
+    delta     [[key, op, …], …]; op = [code, argument, …] as in `state.deltas`. Where an argument is
+              what a settled task wrote to the key, as it nearly always is, the op is
+              [code + BY_TASK, place in `settled`] and the value stands in `settled` only.
+    pending   "node", or ["node", is_send, argument]
+    settled   [place in the pending of the frame before or "node", writes, interrupts]
+              writes = [key, value, key, value, …]; null: the argument of the pending task
+    metadata  null: as in the frame before
+    gap       how many numbers lie between the frame before and this one
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from graphflow.checkpoint.codec import Codec
+from graphflow.checkpoint.protocol import StoredFrame, StoredRow
+from graphflow.checkpoint.records import (
+    Frame,
+    Pending,
+    Row,
+    RowKind,
+    Settled,
+    Source,
+    Writes,
+)
+from graphflow.errors import CorruptCheckpointError, StoreTooNewError
+from graphflow.state.deltas import APPEND, CLEAR, DROP, PUT, SET, SPLICE, Op
+from graphflow.types import START, Interrupt, Send
+
+FORMAT = 1
+BY_TASK = 8
+
+
+
+def pack_frame(codec: Codec, frame: Frame) -> StoredFrame:
+    """Encode a frame.
+
+    Raises:
+        NotStorable: A value in it has no exact form; the path starts at its state key.
+    """
+    body: list[Any] = [
+        FORMAT,
+        frame.source.value,
+        frame.step,
+        [[key, *_packed_ops(key, ops, frame.settled)] for key, ops in frame.delta.items()],
+        [_packed_pending(task) for task in frame.pending],
+        [_packed_settled(task) for task in frame.settled],
+        dict(frame.joins) if frame.joins else None,
+        frame.deferred or None,
+        frame.metadata,
+        frame.seq - frame.parent - 1,
+    ]
+    while not body[-1] and len(body) > 3:
+        body.pop()
+    return StoredFrame(frame.seq, frame.created, codec.encode(body))
+
+
+def _packed_ops(key: str, ops: Sequence[Op], settled: Sequence[Settled]) -> list[Any]:
+    return [_packed_op(key, op, settled) for op in ops]
+
+
+def _packed_op(key: str, op: Op, settled: Sequence[Settled]) -> list[Any]:
+    if op[0] <= APPEND:
+        for place, task in enumerate(settled):
+            for written, value in task.writes:
+                if value is op[1] and written == key:
+                    return [op[0] + BY_TASK, place]
+    return list(op)
+
+
+def _packed_pending(task: Pending) -> Any:
+    if task.arg is None and not task.is_send:
+        return task.name
+    arg = _packed_writes(task.arg) if task.name == START else task.arg
+    return [task.name, task.is_send, arg]
+
+
+def _packed_settled(task: Settled) -> list[Any]:
+    writes = None if task.name == START else _packed_writes(task.writes)
+    packed = [task.index if task.index >= 0 else task.name, writes]
+    return [*packed, [_packed_interrupt(q) for q in task.interrupts]] if task.interrupts else packed
+
+
+def _packed_writes(writes: Writes) -> list[Any]:
+    return [part for pair in writes for part in pair]
+
+
+def _packed_interrupt(question: Interrupt) -> list[Any]:
+    return [
+        question.value, question.id, question.response_schema, question.node, list(question.ns),
+    ]  # fmt: skip
+
+
+def unpack_frame(codec: Codec, stored: StoredFrame, before: Sequence[Pending] | None) -> Frame:
+    """Decode a frame.
+
+    Args:
+        codec: The codec of the store.
+        stored: Its bytes.
+        before: What was pending in the frame before, which a frame refers to. None: not known;
+            then the frame comes without its delta and without settled tasks.
+
+    Raises:
+        CorruptCheckpointError: The bytes are no frame.
+        StoreTooNewError: The frame is of a later format.
+        CodecError: A value in it cannot be rebuilt.
+    """
+    body: Any = codec.decode(stored.body)
+    try:
+        if body[0] != FORMAT:
+            raise StoreTooNewError(f"Frame {stored.seq} has format {body[0]}; this is {FORMAT}.")
+        body = [*body, *[None] * (10 - len(body))]
+        if before is None:
+            body[3] = body[5] = before = ()
+        settled = tuple(_settled(packed, before) for packed in body[5] or ())
+        return Frame(
+            stored.seq,
+            Source(body[1]),
+            body[2],
+            {packed[0]: [_op(packed[0], op, settled) for op in packed[1:]] for packed in body[3] or ()},
+            tuple(_pending(packed) for packed in body[4] or ()),
+            body[6] or {},
+            tuple(body[7] or ()),
+            settled,
+            body[8],
+            stored.seq - 1 - (body[9] or 0),
+            stored.created,
+        )
+    except (IndexError, KeyError, TypeError, ValueError, StopIteration) as error:
+        raise CorruptCheckpointError(f"Frame {stored.seq} cannot be read: {error!r}.") from error
+
+
+def _op(key: str, packed: list[Any], settled: Sequence[Settled]) -> Op:
+    code = packed[0]
+    if code < BY_TASK:
+        return tuple(packed)
+    value = next(value for written, value in settled[packed[1]].writes if written == key)
+    return (code - BY_TASK, value)
+
+
+def _pending(packed: Any) -> Pending:
+    if isinstance(packed, str):
+        return Pending(packed)
+    name, is_send, arg = packed
+    return Pending(name, is_send, _writes(arg) if name == START else arg)
+
+
+def _settled(packed: list[Any], before: Sequence[Pending]) -> Settled:
+    place, writes, *questions = packed
+    index, name = (-1, place) if isinstance(place, str) else (place, before[place].name)
+    written = before[index].arg if writes is None else _writes(writes)
+    return Settled(index, name, written, tuple(map(_interrupt, *questions)) if questions else ())
+
+
+def _writes(packed: list[Any]) -> Writes:
+    return tuple(zip(packed[::2], packed[1::2], strict=True))
+
+
+def _interrupt(packed: list[Any]) -> Interrupt:
+    value, identity, schema, node, ns = packed
+    return Interrupt(value, identity, schema, node, tuple(ns))
+
+
+def pack_row(codec: Codec, row: Row) -> StoredRow:
+    """Encode a row. Raises `NotStorable` as `pack_frame` does."""
+    value = row.value
+    if row.kind is RowKind.RESULT:
+        writes, targets = value
+        value = [_packed_writes(writes), [_packed_target(target) for target in targets]]
+    elif row.kind is RowKind.QUESTION:
+        value = _packed_interrupt(value)
+    return StoredRow(row.index, row.kind.value, row.number, codec.encode(value))
+
+
+def _packed_target(target: str | Send) -> Any:
+    return [target.node, target.arg] if isinstance(target, Send) else target
+
+
+def unpack_row(codec: Codec, stored: StoredRow) -> Row:
+    """Decode a row. Raises as `unpack_frame` does."""
+    kind = RowKind(stored.kind)
+    value: Any = codec.decode(stored.body)
+    if kind is RowKind.RESULT:
+        writes, targets = value
+        value = (_writes(writes), tuple(t if isinstance(t, str) else Send(*t) for t in targets))
+    elif kind is RowKind.QUESTION:
+        value = _interrupt(value)
+    return Row(stored.index, kind, stored.number, value)
+
+
+def pack_snapshot(
+    codec: Codec, values: Mapping[str, Any], metadata: Mapping[str, Any]
+) -> bytes:
+    """Encode a state, and the metadata that the frames before it had added."""
+    return codec.encode([dict(values), dict(metadata)])
+
+
+def unpack_snapshot(codec: Codec, body: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Decode what `pack_snapshot` made."""
+    values, metadata = codec.decode(body)  # type: ignore[misc]  # its shape is this module's own
+    return values, metadata

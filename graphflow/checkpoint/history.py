@@ -1,0 +1,204 @@
+"""Reading a thread: from frames back to states. No user code runs here.
+
+These operations are composed from the verbs of a `Checkpointer` and so work on every store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from graphflow.checkpoint.codec import Codec
+from graphflow.checkpoint.frames import (
+    pack_snapshot,
+    unpack_frame,
+    unpack_row,
+    unpack_snapshot,
+)
+from graphflow.checkpoint.protocol import Branch, Checkpointer, Operation, StoredFrame
+from graphflow.checkpoint.records import Frame, Pending, Row
+from graphflow.errors import UnknownCheckpointError
+from graphflow.state.deltas import Folder
+
+ROW_COST = 256
+"""Bytes that reading one more row is taken to be worth."""
+GARBAGE_RATIO = 3
+"""A snapshot is written when the chain to replay exceeds (1 + this) times the live state."""
+FLOOR = 32 * 1024
+"""Bytes; shorter chains never get a snapshot."""
+
+
+class Checkpoint(NamedTuple):
+    """A place in a thread with everything that is known there."""
+
+    branch: Branch
+    frame: Frame
+    values: dict[str, Any]
+    metadata: dict[str, Any]
+    """What the run's config had added."""
+    rows: tuple[Row, ...]
+    parent_branch: Branch
+    """Where the frame before lies."""
+    chain_cost: int
+    """Bytes replayed to get here."""
+    newest_seq: int
+    """The newest frame of all branches of the thread."""
+
+
+def load(
+    store: Checkpointer,
+    codec: Codec,
+    thread: str,
+    scope: str = "",
+    *,
+    at: tuple[int, int] | None = None,
+    branch: str | None = None,
+) -> Operation[Checkpoint | None]:
+    """Return a checkpoint of a thread; None when the thread has none.
+
+    Args:
+        store: Where to read.
+        codec: How values were encoded.
+        thread: Its id.
+        scope: Which graph of the thread.
+        at: `(seq, ordinal)` of a checkpoint; None: a head.
+        branch: Name of the branch whose head is meant; None: the branch that grew last.
+
+    Raises:
+        UnknownCheckpointError: The thread has no such checkpoint or branch.
+    """
+    yield from store.begin()
+    branches = yield from store.branches(thread, scope)
+    found = _pick(thread, branches, at, branch)
+    if found is None or (found.head < 0 and at is None):
+        yield from store.end()
+        return None
+    seq = found.head if at is None else at[0]
+    checkpoint = yield from _read(store, codec, branches, found, seq)
+    yield from store.end()
+    return checkpoint
+
+
+def _pick(
+    thread: str, branches: Sequence[Branch], at: tuple[int, int] | None, name: str | None
+) -> Branch | None:
+    if at is None and name is None:
+        return max(branches, key=lambda b: (b.head, b.ordinal), default=None)
+    for branch in branches:
+        if (branch.ordinal == at[1]) if at is not None else (branch.name == name):
+            return branch
+    wanted = f"branch {name!r}" if at is None else f"checkpoint {at[0]} of branch number {at[1]}"
+    known = ", ".join(branch.name for branch in branches) or "none"
+    raise UnknownCheckpointError(f"Thread {thread!r} has no {wanted}. Its branches: {known}.")
+
+
+def lineage(branches: Sequence[Branch], branch: Branch, seq: int) -> list[tuple[Branch, int]]:
+    """Return `(branch, last seq taken from it)` from `branch` back to the first."""
+    by_id = {known.id: known for known in branches}
+    line = [(branch, seq)]
+    while branch.parent is not None:
+        seq = min(seq, branch.parent_seq)
+        branch = by_id[branch.parent]
+        line.append((branch, seq))
+    return line
+
+
+def parent_of(branches: Sequence[Branch], branch: Branch, frame: Frame) -> Branch:
+    """Return the branch on which the frame before `frame` lies."""
+    by_id = {known.id: known for known in branches}
+    while branch.parent is not None and frame.parent <= branch.parent_seq:
+        branch = by_id[branch.parent]
+    return branch
+
+
+def _read(
+    store: Checkpointer, codec: Codec, branches: Sequence[Branch], branch: Branch, seq: int
+) -> Operation[Checkpoint]:
+    base, stored = yield from _chain(store, branches, branch, seq)
+    values, metadata = ({}, {}) if base is None else unpack_snapshot(codec, base)
+    folder = Folder(values)
+    frame: Frame | None = None
+    for link in stored:
+        is_base = frame is None and base is not None
+        frame = unpack_frame(codec, link, None if is_base else frame.pending if frame else ())
+        folder.apply(frame.delta)
+        metadata = metadata if frame.metadata is None else dict(frame.metadata)
+    if frame is None or frame.seq != seq:
+        raise UnknownCheckpointError(f"Branch {branch.name!r} has no checkpoint {seq}.")
+    rows = yield from store.rows(branch.id, seq)
+    return Checkpoint(
+        branch,
+        frame,
+        folder.values(),
+        metadata,
+        tuple(unpack_row(codec, row) for row in rows),
+        parent_of(branches, branch, frame),
+        sum(len(link.body) + ROW_COST for link in stored),
+        max(known.head for known in branches),
+    )
+
+
+def _chain(
+    store: Checkpointer, branches: Sequence[Branch], branch: Branch, seq: int
+) -> Operation[tuple[bytes | None, list[StoredFrame]]]:
+    """Return the newest snapshot on the way to `seq` and the frames from there on."""
+    chain: list[StoredFrame] = []
+    for place, upto in lineage(branches, branch, seq):
+        found = yield from store.snapshot(place.id, upto)
+        after = -1 if found is None else found[0] - 1
+        chain = [*(yield from store.frames(place.id, after, upto)), *chain]
+        if found is not None:
+            return found[1], chain
+    return None, chain
+
+
+def compact(
+    store: Checkpointer, codec: Codec, thread: str, scope: str, ordinal: int, seq: int
+) -> Operation[int]:
+    """Keep a snapshot at `seq` if the chain to it is worth one; return the live size in bytes.
+
+    A snapshot is derived from the frames, never from the state of a running graph, so that
+    reading gives the same with and without it.
+    """
+    checkpoint = yield from load(store, codec, thread, scope, at=(seq, ordinal))
+    assert checkpoint is not None
+    body = pack_snapshot(codec, checkpoint.values, checkpoint.metadata)
+    if checkpoint.chain_cost > chain_limit(len(body)):
+        yield from store.put_snapshot(checkpoint.branch.id, seq, body)
+    return len(body)
+
+
+def chain_limit(live: int) -> int:
+    """Return how many bytes of chain are tolerated over a live state of `live` bytes."""
+    return (1 + GARBAGE_RATIO) * live + FLOOR
+
+
+def read_thread(
+    store: Checkpointer, codec: Codec, thread: str, scope: str = ""
+) -> Operation[tuple[list[Branch], dict[int, list[Frame]], dict[int, tuple[Row, ...]]]]:
+    """Return all of a thread: branches, frames by branch id, rows at the heads by branch id."""
+    yield from store.begin()
+    branches = yield from store.branches(thread, scope)
+    frames: dict[int, list[Frame]] = {}
+    rows: dict[int, tuple[Row, ...]] = {}
+    for branch in branches:
+        before = _pending_at_fork(branches, branch, frames)
+        frames[branch.id] = []
+        for stored in (yield from store.frames(branch.id, -1, branch.head)):
+            frame = unpack_frame(codec, stored, before)
+            before = frame.pending
+            frames[branch.id].append(frame)
+        found = yield from store.rows(branch.id, branch.head)
+        rows[branch.id] = tuple(unpack_row(codec, row) for row in found)
+    yield from store.end()
+    return branches, frames, rows
+
+
+def _pending_at_fork(
+    branches: Sequence[Branch], branch: Branch, frames: dict[int, list[Frame]]
+) -> Sequence[Pending]:
+    for place, upto in lineage(branches, branch, branch.parent_seq)[1:]:
+        for frame in reversed(frames[place.id]):
+            if frame.seq <= upto:
+                return frame.pending
+    return ()

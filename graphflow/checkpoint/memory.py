@@ -1,0 +1,144 @@
+"""The checkpointer in memory: dicts of encoded frames, gone with the process.
+
+Frames are kept as bytes so that what could not be stored elsewhere cannot be stored here either.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import count
+from threading import RLock
+from typing import ClassVar, TypeVar
+
+from graphflow.checkpoint.protocol import (
+    Branch,
+    Checkpointer,
+    Operation,
+    StoredFrame,
+    StoredRow,
+)
+from graphflow.checkpoint.records import RowKind
+from graphflow.errors import AlreadyAnswered, HeadMoved
+
+T = TypeVar("T")
+
+
+class _Line:
+    """A branch with its frames and the rows of its open superstep."""
+
+    __slots__ = ("branch", "frames", "rows", "snapshots")
+
+    def __init__(self, branch: Branch) -> None:
+        self.branch = branch
+        self.frames: list[StoredFrame] = []
+        self.rows: dict[tuple[int, int, int], StoredRow] = {}
+        self.snapshots: dict[int, bytes] = {}
+
+    @property
+    def head(self) -> int:
+        return self.frames[-1].seq if self.frames else self.branch.parent_seq
+
+
+class MemoryCheckpointer(Checkpointer):
+    """Keeps threads in this process; for tests, notebooks and runs that need not survive."""
+
+    is_instant: ClassVar[bool] = True
+
+    def __init__(self) -> None:
+        self._lock = RLock()
+        self._ids = count(1)
+        self._threads: dict[str, dict[str, list[int]]] = {}
+        self._lines: dict[int, _Line] = {}
+
+    def run(self, operation: Operation[T]) -> T:
+        with self._lock:
+            try:
+                while True:
+                    next(operation)
+            except StopIteration as stop:
+                return stop.value  # type: ignore[no-any-return]  # what the operation returned
+
+    async def arun(self, operation: Operation[T]) -> T:
+        return self.run(operation)
+
+    def branches(self, thread: str, scope: str = "") -> Operation[list[Branch]]:
+        ids = self._threads.get(thread, {}).get(scope, ())
+        lines = [self._lines[number] for number in ids]
+        return [line.branch._replace(head=line.head) for line in lines]
+        yield
+
+    def create_branch(
+        self, thread: str, scope: str, name: str, parent: int | None, parent_seq: int
+    ) -> Operation[Branch]:
+        ids = self._threads.setdefault(thread, {}).setdefault(scope, [])
+        if any(self._lines[number].branch.name == name for number in ids):
+            raise HeadMoved(f"Thread {thread!r} has a branch {name!r} already; it was not changed.")
+        branch = Branch(next(self._ids), len(ids), name, parent, parent_seq, parent_seq)
+        self._lines[branch.id] = _Line(branch)
+        ids.append(branch.id)
+        return branch
+        yield
+
+    def _at(self, branch: int, head: int) -> _Line:
+        line = self._lines.get(branch)
+        if line is None:
+            raise HeadMoved("The thread was deleted while a run was going on; nothing was stored.")
+        if line.head != head:
+            raise HeadMoved(
+                f"Branch {line.branch.name!r} is at {line.head}, not at {head}: another run or "
+                "edit committed first. Nothing was stored; load the thread again."
+            )
+        return line
+
+    def append(
+        self, branch: int, head: int, frames: Sequence[StoredFrame], *, drop_rows: bool
+    ) -> Operation[None]:
+        line = self._at(branch, head)
+        line.frames.extend(frames)
+        line.rows.clear()
+        return
+        yield
+
+    def put_rows(
+        self, branch: int, head: int, rows: Sequence[StoredRow], withdrawn: Sequence[StoredRow]
+    ) -> Operation[None]:
+        line = self._at(branch, head)
+        for row in rows:
+            if row.kind == RowKind.ANSWER and row[:3] in line.rows:
+                raise AlreadyAnswered(f"Question {row.number + 1} of this task has its answer.")
+        for row in rows:
+            line.rows.setdefault(row[:3], row)
+        for row in withdrawn:
+            line.rows.pop(row[:3], None)
+        return
+        yield
+
+    def frames(self, branch: int, after: int, upto: int) -> Operation[list[StoredFrame]]:
+        return [frame for frame in self._lines[branch].frames if after < frame.seq <= upto]
+        yield
+
+    def rows(self, branch: int, head: int) -> Operation[list[StoredRow]]:
+        line = self._lines[branch]
+        return list(line.rows.values()) if line.head == head else []
+        yield
+
+    def snapshot(self, branch: int, upto: int) -> Operation[tuple[int, bytes] | None]:
+        found = [item for item in self._lines[branch].snapshots.items() if item[0] <= upto]
+        return max(found, default=None)
+        yield
+
+    def put_snapshot(self, branch: int, seq: int, body: bytes) -> Operation[None]:
+        self._lines[branch].snapshots = {seq: body}
+        return
+        yield
+
+    def threads(self) -> Operation[list[str]]:
+        return list(self._threads)
+        yield
+
+    def remove_thread(self, thread: str) -> Operation[None]:
+        for ids in self._threads.pop(thread, {}).values():
+            for number in ids:
+                del self._lines[number]
+        return
+        yield

@@ -1,0 +1,157 @@
+"""The checkpointer protocol: what a store must be able to do.
+
+Every operation is a generator: it yields what it wants from the store (a statement, or whatever
+words the store has) and receives the rows. A backend adds how to run one, `run` and `arun`; what
+an operation does is written once for both, and can be tested by feeding rows by hand.
+
+A store knows bytes, numbers and names. It stores, loads and refuses; policy stays above it.
+
+Model: a thread has branches; a branch is a line of frames with rising `seq`, continuing its parent
+from `parent_seq`; rows belong to the open superstep at a branch's head. `scope` separates the
+lines of subgraphs from that of the root graph (`""`).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Generator, Sequence
+from typing import Any, ClassVar, NamedTuple, TypeVar
+
+T = TypeVar("T")
+Operation = Generator[Any, Any, T]
+"""Yields statements, is sent their rows, returns its result."""
+
+MAIN = "main"
+
+
+class Branch(NamedTuple):
+    """One line of frames of a thread."""
+
+    id: int
+    """The store's own number."""
+    ordinal: int
+    """Its number in the thread; 0 is the first, usually `main`."""
+    name: str
+    parent: int | None
+    """`id` of the branch that it continues."""
+    parent_seq: int
+    """The last frame that it has from its parent; -1 without parent."""
+    head: int
+    """Its newest frame, at least `parent_seq`; -1: none."""
+
+
+class StoredFrame(NamedTuple):
+    """A frame as bytes."""
+
+    seq: int
+    created: float
+    """Seconds since the epoch."""
+    body: bytes
+
+
+class StoredRow(NamedTuple):
+    """A row as bytes; see `records.Row`."""
+
+    index: int
+    kind: int
+    number: int
+    body: bytes
+
+
+class Checkpointer(ABC):
+    """Base of all stores. One object serves sync and async callers and any number of threads."""
+
+    is_instant: ClassVar[bool] = False
+    """Whether a commit costs so little that nothing is gained by doing it in the background."""
+
+    @abstractmethod
+    def run(self, operation: Operation[T]) -> T:
+        """Carry out an operation and return its result."""
+
+    @abstractmethod
+    async def arun(self, operation: Operation[T]) -> T:
+        """Carry out an operation without blocking the event loop."""
+
+    def begin(self, *, write: bool = False) -> Operation[None]:
+        """Make what follows, up to `end`, one transaction; an error takes all of it back."""
+        return
+        yield
+
+    def end(self) -> Operation[None]:
+        """Make the transaction durable."""
+        return
+        yield
+
+    @abstractmethod
+    def branches(self, thread: str, scope: str = "") -> Operation[list[Branch]]:
+        """Return the branches of a thread by ordinal; `[]` for an unknown thread."""
+
+    @abstractmethod
+    def create_branch(
+        self, thread: str, scope: str, name: str, parent: int | None, parent_seq: int
+    ) -> Operation[Branch]:
+        """Add a branch, and the thread if there is none.
+
+        Raises:
+            HeadMoved: The thread has a branch of that name.
+        """
+
+    @abstractmethod
+    def append(
+        self, branch: int, head: int, frames: Sequence[StoredFrame], *, drop_rows: bool
+    ) -> Operation[None]:
+        """Add frames behind `head`, atomically, and with `drop_rows` remove the rows at `head`.
+
+        Raises:
+            HeadMoved: The branch's newest frame is not `head`, or the branch is gone.
+        """
+
+    @abstractmethod
+    def put_rows(
+        self, branch: int, head: int, rows: Sequence[StoredRow], withdrawn: Sequence[StoredRow]
+    ) -> Operation[None]:
+        """Add rows to the open superstep at `head` and remove the withdrawn ones, atomically.
+
+        The first row of an index, kind and number stays; a second answer is refused.
+
+        Raises:
+            HeadMoved: The branch's newest frame is not `head`.
+            AlreadyAnswered: One of the rows answers a question that has an answer.
+        """
+
+    @abstractmethod
+    def frames(self, branch: int, after: int, upto: int) -> Operation[list[StoredFrame]]:
+        """Return the frames with `after < seq <= upto`, oldest first."""
+
+    @abstractmethod
+    def rows(self, branch: int, head: int) -> Operation[list[StoredRow]]:
+        """Return the rows of the superstep that is open at `head`, in the order they came."""
+
+    @abstractmethod
+    def snapshot(self, branch: int, upto: int) -> Operation[tuple[int, bytes] | None]:
+        """Return the newest snapshot at or before `upto`, with its seq."""
+
+    @abstractmethod
+    def put_snapshot(self, branch: int, seq: int, body: bytes) -> Operation[None]:
+        """Keep the state at `seq`, so that reading need not start at the beginning."""
+
+    @abstractmethod
+    def threads(self) -> Operation[list[str]]:
+        """Return the ids of all threads, in the order of their creation."""
+
+    @abstractmethod
+    def remove_thread(self, thread: str) -> Operation[None]:
+        """Remove a thread with all its branches; unknown threads are no error."""
+
+    def close(self) -> None:
+        """Give back what the store holds open; using it afterwards is an error."""
+
+    # -- the calls that LangGraph users know ---------------------------------------------------
+
+    def delete_thread(self, thread_id: str) -> None:
+        """Remove a thread with all its branches."""
+        self.run(self.remove_thread(str(thread_id)))
+
+    async def adelete_thread(self, thread_id: str) -> None:
+        """Remove a thread with all its branches."""
+        await self.arun(self.remove_thread(str(thread_id)))

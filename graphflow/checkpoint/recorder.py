@@ -1,0 +1,240 @@
+"""The recorder: turns the machine's commits into what a store keeps, for one run.
+
+It knows where the branch stands, makes the branch on the first commit, finds the delta of keys
+whose channel could not tell it, asks for a snapshot when the chain has grown long, and with
+durability `exit` gathers all frames of a run into one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from hashlib import blake2b
+from typing import Any
+
+from graphflow.checkpoint.codec import Codec
+from graphflow.checkpoint.codec_errors import NotStorable
+from graphflow.checkpoint.frames import pack_frame, pack_row
+from graphflow.checkpoint.history import FLOOR, ROW_COST, Checkpoint, chain_limit, compact
+from graphflow.checkpoint.protocol import MAIN, Branch, Checkpointer, Operation, StoredFrame
+from graphflow.checkpoint.records import Commit, Frame, Row
+from graphflow.state.deltas import APPEND, DROP, PUT, SET, SPLICE, Op
+
+_WORTH_COMPARING = 16
+"""Elements; smaller containers are stored whole."""
+
+
+class Recorder:
+    """Records one run of one thread.
+
+    Args:
+        store: Where commits go.
+        codec: How values are encoded.
+        thread: The thread's id.
+        scope: Which graph of the thread.
+        base: The checkpoint that the run starts from, None for a new thread.
+        compared: Keys whose channel does not know its delta.
+    """
+
+    def __init__(
+        self,
+        store: Checkpointer,
+        codec: Codec,
+        thread: str,
+        scope: str,
+        base: Checkpoint | None,
+        compared: frozenset[str],
+    ) -> None:
+        self.store = store
+        self.codec = codec
+        self.thread = thread
+        self.scope = scope
+        self.branch: Branch | None = base.branch if base else None
+        self.head = base.branch.head if base else -1
+        self.chain_cost = base.chain_cost if base else 0
+        self.chain_limit = FLOOR
+        self.comparer = Comparer(codec, base.values if base else {}, compared)
+        self.gathered: list[Commit] = []
+
+    def gather(self, commit: Commit) -> None:
+        """Keep a commit for `flush` (durability `exit`)."""
+        self.gathered.append(commit)
+
+    def flush(self) -> Operation[None] | None:
+        """Return the one commit that stands for all gathered ones."""
+        gathered, self.gathered = self.gathered, []
+        frames = [frame for commit in gathered for frame in commit.frames]
+        tip = frames[-1].seq if frames else self.head
+        rows = [row for commit in gathered if commit.head == tip for row in commit.rows]
+        drops = any(commit.closes_rows for commit in gathered)
+        if not frames and not rows:
+            return None
+        merged = (_merged(frames, self.head),) if frames else ()
+        return self.record(Commit(self.head, merged, tuple(rows), (), drops))
+
+    def record(self, commit: Commit) -> Operation[None]:
+        """Encode a commit now; the operation that is returned stores it.
+
+        Raises:
+            NotStorable: A value has no exact form. Nothing of the commit is stored.
+        """
+        frames = [self._packed(frame) for frame in commit.frames]
+        rows = [self._packed_row(row) for row in commit.rows]
+        head, self.head = self.head, frames[-1].seq if frames else self.head
+        if self.branch is not None and frames and not rows and self.chain_cost < self.chain_limit:
+            self._count(frames)
+            return self.store.append(self.branch.id, head, frames, drop_rows=commit.closes_rows)
+        return self._store(head, frames, rows, commit)
+
+    def _store(
+        self, head: int, frames: list[StoredFrame], rows: list[Any], commit: Commit
+    ) -> Operation[None]:
+        store = self.store
+        yield from store.begin(write=True)
+        if self.branch is None:
+            self.branch = yield from store.create_branch(self.thread, self.scope, MAIN, None, -1)
+        if frames:
+            self._count(frames)
+            yield from store.append(
+                self.branch.id, head, frames, drop_rows=commit.closes_rows
+            )
+        if rows or commit.withdrawn:
+            withdrawn = [self._packed_row(row) for row in commit.withdrawn]
+            tip = frames[-1].seq if frames else head
+            yield from store.put_rows(self.branch.id, tip, rows, withdrawn)
+        yield from store.end()
+        if self.chain_cost >= self.chain_limit and frames:
+            yield from self._compact(frames[-1].seq)
+
+    def _compact(self, seq: int) -> Operation[None]:
+        assert self.branch is not None
+        live = yield from compact(
+            self.store, self.codec, self.thread, self.scope, self.branch.ordinal, seq
+        )
+        self.chain_limit = chain_limit(live)
+        if self.chain_cost > self.chain_limit:
+            self.chain_cost = 0
+
+    def _count(self, frames: Sequence[StoredFrame]) -> None:
+        self.chain_cost += sum(len(frame.body) + ROW_COST for frame in frames)
+
+    def _packed(self, frame: Frame) -> StoredFrame:
+        try:
+            if self.comparer.keys:
+                frame = frame._replace(delta=self.comparer.compared(frame.delta))
+            return pack_frame(self.codec, frame)
+        except NotStorable as error:
+            raise self._located(error, _parts(frame)) from None
+
+    def _packed_row(self, row: Row) -> Any:
+        try:
+            return pack_row(self.codec, row)
+        except NotStorable as error:
+            raise self._located(error, [(row.kind.name.lower(), row.value)]) from None
+
+    def _located(self, error: NotStorable, parts: Sequence[tuple[str, Any]]) -> NotStorable:
+        for name, value in parts:
+            try:
+                self.codec.encode(value)
+            except NotStorable as found:
+                path = f"state[{name!r}]{found.path}"
+                return NotStorable(found.reason, path=path, kind=found.kind)
+        return error
+
+
+def _parts(frame: Frame) -> list[tuple[str, Any]]:
+    parts = [(key, op[-1]) for key, ops in frame.delta.items() for op in ops if len(op) > 1]
+    parts += [(key, value) for task in frame.settled for key, value in task.writes]
+    parts += [(f"Send({task.name})", task.arg) for task in frame.pending if task.arg is not None]
+    return [*parts, ("config metadata", frame.metadata)]
+
+
+def _merged(frames: Sequence[Frame], parent: int) -> Frame:
+    delta: dict[str, list[Op]] = {}
+    for frame in frames:
+        for key, ops in frame.delta.items():
+            for op in ops:
+                delta[key] = [op] if op[0] == SET else [*delta.get(key, ()), op]
+    told = [frame.metadata for frame in frames if frame.metadata is not None]
+    return frames[-1]._replace(
+        delta={key: _appended(ops) for key, ops in delta.items()},
+        settled=(),
+        metadata=told[-1] if told else None,
+        parent=parent,
+    )
+
+
+def _appended(ops: list[Op]) -> list[Op]:
+    if len(ops) < 2 or any(op[0] != APPEND for op in ops):
+        return ops
+    return [(APPEND, [item for op in ops for item in op[1]])]
+
+
+class Comparer:
+    """Finds what changed inside a container whose channel cannot tell.
+
+    It remembers a digest of every element as it was stored, so that an element that was mutated
+    in place is seen as changed.
+    """
+
+    def __init__(self, codec: Codec, values: Mapping[str, Any], keys: frozenset[str]) -> None:
+        self.codec = codec
+        self.keys = keys
+        self.known: dict[str, Any] = {}
+        for key in keys:
+            if _is_comparable(values.get(key)):
+                self.known[key] = self._digests(values[key])
+
+    def compared(self, delta: Mapping[str, Sequence[Op]]) -> dict[str, Sequence[Op]]:
+        """Return `delta` with whole values replaced by what changed in them."""
+        return {key: self._ops(key, ops) if key in self.keys else ops for key, ops in delta.items()}
+
+    def _ops(self, key: str, ops: Sequence[Op]) -> Sequence[Op]:
+        op = ops[-1]
+        if op[0] != SET or not _is_comparable(op[1]):
+            self.known.pop(key, None)
+            return ops
+        value = op[1]
+        before, after = self.known.get(key), self._digests(value)
+        self.known[key] = after
+        if type(before) is not type(after):
+            return ops
+        find: Callable[..., list[Op]] = _list_ops if type(value) is list else _dict_ops
+        return find(before, after, value)
+
+    def _digests(self, value: Any) -> Any:
+        if type(value) is dict:
+            return {key: self._digest(part) for key, part in value.items()}
+        return [self._digest(part) for part in value]
+
+    def _digest(self, part: Any) -> bytes:
+        encoded = self.codec.encode(part)
+        return encoded if len(encoded) <= 16 else blake2b(encoded, digest_size=16).digest()
+
+
+def _is_comparable(value: Any) -> bool:
+    return type(value) in (list, dict) and len(value) >= _WORTH_COMPARING
+
+
+def _list_ops(before: list[bytes], after: list[bytes], value: list[Any]) -> list[Op]:
+    shorter = min(len(before), len(after))
+    start = next((i for i in range(shorter) if before[i] != after[i]), shorter)
+    if start == len(before):
+        return [(APPEND, value[start:])] if start < len(after) else []
+    end = next(
+        (i for i in range(shorter - start) if before[-1 - i] != after[-1 - i]), shorter - start
+    )
+    return [(SPLICE, start, len(before) - end - start, value[start : len(value) - end])]
+
+
+def _dict_ops(
+    before: dict[Any, bytes], after: dict[Any, bytes], value: dict[Any, Any]
+) -> list[Op]:
+    kept = [key for key in before if key in after]
+    if [*kept, *(key for key in after if key not in before)] != list(after):
+        return [(SET, value)]
+    ops: list[Op] = []
+    if gone := [key for key in before if key not in after]:
+        ops.append((DROP, gone))
+    if new := {key: value[key] for key in after if before.get(key) != after[key]}:
+        ops.append((PUT, new))
+    return ops

@@ -1,0 +1,503 @@
+"""The compiled graph: what users run.
+
+Joins the plan, the machine, a driver and a checkpointer. Every call exists blocking and for
+asyncio; the pairs differ in nothing but how they wait.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Generator, Iterator, Mapping, Sequence
+from types import CoroutineType
+from typing import Any, TypeVar
+
+from graphflow.calls import (
+    Call,
+    checked_limit,
+    context_of,
+    merge_configs,
+    node_set,
+    stream_modes,
+    warn_without_store,
+)
+from graphflow.checkpoint.codec import Codec
+from graphflow.checkpoint.history import load, read_thread
+from graphflow.checkpoint.protocol import Checkpointer, Operation
+from graphflow.drivers.event_loop import LoopDriver
+from graphflow.drivers.portal import portal
+from graphflow.drivers.saving import Saver
+from graphflow.drivers.threads import ThreadDriver
+from graphflow.engine import chunks
+from graphflow.engine.machine import Machine
+from graphflow.events import Event
+from graphflow.graph.declaration import Declaration
+from graphflow.graph.lint import Finding, lint
+from graphflow.graph.plan import Plan
+from graphflow.opening import Opened, Place, open_run, place_of
+from graphflow.runtime import RunContext
+from graphflow.snapshots import Shots, newest_first, unknown_thread
+from graphflow.types import (
+    INTERRUPT,
+    ROOT,
+    Config,
+    Durability,
+    GraphOutput,
+    StateSnapshot,
+    StateUpdate,
+)
+from graphflow.updating import check_supersteps, edited_config, open_edit, work_out
+
+T = TypeVar("T")
+
+
+class CompiledStateGraph:
+    """A graph that runs. Made by `StateGraph.compile`; safe to share between threads and loops."""
+
+    def __init__(
+        self,
+        declaration: Declaration,
+        plan: Plan,
+        *,
+        checkpointer: Any = None,
+        store: Any = None,
+        context_schema: Any = None,
+        debug: bool = False,
+    ) -> None:
+        if not (checkpointer is None or isinstance(checkpointer, (bool, Checkpointer))):
+            raise TypeError(
+                f"Invalid checkpointer provided: {checkpointer!r}. Give a Checkpointer such as "
+                "MemoryCheckpointer() or SqliteCheckpointer(path), True, False or None."
+            )
+        self.declaration = declaration
+        self.plan = plan
+        self.checkpointer = checkpointer
+        self.store = store
+        self.context_schema = context_schema
+        self.debug = debug
+        self.name = declaration.name
+        self.config: Config = {}
+        self.codec = Codec()
+        self._output_keys = None if plan.is_root else tuple(plan.output.channels)
+        self._before = node_set(plan, declaration.interrupt_before)
+        self._after = node_set(plan, declaration.interrupt_after)
+        if isinstance(checkpointer, Checkpointer):
+            _register_types(declaration)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name!r}: {len(self.declaration.nodes)} nodes>"
+
+    def with_config(self, config: Config | None = None, **more: Any) -> CompiledStateGraph:
+        """Return a copy whose config is merged under that of each call."""
+        copy = object.__new__(type(self))
+        copy.__dict__.update(self.__dict__)
+        copy.config = merge_configs(self.config, config, more)
+        return copy
+
+    # -- running -------------------------------------------------------------------------------
+
+    def invoke(
+        self,
+        input: Any,
+        config: Config | None = None,
+        *,
+        stream_mode: str | Sequence[str] = "values",
+        version: str = "v1",
+        **options: Any,
+    ) -> Any:
+        """Run to the end, or to where a person is needed, and return the state.
+
+        Args:
+            input: The input; None to go on; a `Command` to answer, update or go somewhere.
+            config: `{"configurable": {"thread_id": …}, "recursion_limit": …, …}`.
+            stream_mode: Anything but `"values"` returns the list of chunks instead.
+            version: `"v2"` returns a `GraphOutput`.
+            options: As for `stream`.
+
+        Returns:
+            The output keys of the state; after an `interrupt()` also `"__interrupt__"`: a list of
+            `Interrupt`.
+
+        Raises:
+            GraphRecursionError: The run did not end within `recursion_limit` supersteps.
+            InvalidUpdateError: The input or a node wrote what the state cannot take.
+            CheckpointConflict: Somebody else ran or edited the thread meanwhile.
+        """
+        if stream_mode != "values":
+            return list(
+                self.stream(input, config, stream_mode=stream_mode, version=version, **options)
+            )
+        call = self._call(config, modes=(), **self._for_invoke(options))
+        opened = self._open(input, call)
+        for event in self._driven(opened, call):
+            call.shows(event)
+        return _result(self.plan, opened.machine, call, version)
+
+    async def ainvoke(
+        self,
+        input: Any,
+        config: Config | None = None,
+        *,
+        stream_mode: str | Sequence[str] = "values",
+        version: str = "v1",
+        **options: Any,
+    ) -> Any:
+        """As `invoke`, on the running event loop."""
+        if stream_mode != "values":
+            stream = self.astream(
+                input, config, stream_mode=stream_mode, version=version, **options
+            )
+            return [chunk async for chunk in stream]
+        call = self._call(config, modes=(), **self._for_invoke(options))
+        opened = await self._aopen(input, call)
+        async for event in self._adriven(opened, call):
+            call.shows(event)
+        return _result(self.plan, opened.machine, call, version)
+
+    def stream(
+        self,
+        input: Any,
+        config: Config | None = None,
+        *,
+        stream_mode: str | Sequence[str] | None = None,
+        **options: Any,
+    ) -> Iterator[Any]:
+        """Run lazily and yield chunks as they come. Leaving the loop early stops the run.
+
+        Args:
+            input: As for `invoke`.
+            config: As for `invoke`.
+            stream_mode: `values`, `updates` (default), `custom` or `messages`, or a list of them;
+                with a list each chunk is `(mode, payload)`.
+            options: `context`, `output_keys`, `interrupt_before`, `interrupt_after`, `durability`
+                (`"sync"`, `"async"`, `"exit"`), `subgraphs`, `print_mode`, `debug`, `version`.
+        """
+        modes, is_single = stream_modes(stream_mode, "updates")
+        call = self._call(config, modes=modes, is_single=is_single, **options)
+        for event in self._driven(self._open(input, call), call):
+            if call.shows(event):
+                yield call.chunk(event)
+
+    async def astream(
+        self,
+        input: Any,
+        config: Config | None = None,
+        *,
+        stream_mode: str | Sequence[str] | None = None,
+        **options: Any,
+    ) -> AsyncIterator[Any]:
+        """As `stream`, on the running event loop."""
+        modes, is_single = stream_modes(stream_mode, "updates")
+        call = self._call(config, modes=modes, is_single=is_single, **options)
+        events = self._adriven(await self._aopen(input, call), call)
+        try:
+            async for event in events:
+                if call.shows(event):
+                    yield call.chunk(event)
+        finally:
+            await events.aclose()  # type: ignore[attr-defined]  # it is an async generator
+
+    def batch(
+        self,
+        inputs: Sequence[Any],
+        config: Config | Sequence[Config] | None = None,
+        **options: Any,
+    ) -> list[Any]:
+        """Run several inputs side by side and return their results in order."""
+        return portal().run(self.abatch(inputs, config, **options))
+
+    async def abatch(
+        self,
+        inputs: Sequence[Any],
+        config: Config | Sequence[Config] | None = None,
+        **options: Any,
+    ) -> list[Any]:
+        """As `batch`, on the running event loop."""
+        configs = config if isinstance(config, Sequence) else [config] * len(inputs)
+        runs = (
+            self.ainvoke(given, each, **options)
+            for given, each in zip(inputs, configs, strict=True)
+        )
+        return list(await asyncio.gather(*runs))
+
+    # -- state ---------------------------------------------------------------------------------
+
+    def get_state(self, config: Config) -> StateSnapshot:
+        """Return a thread's state: live at its head, or as it was with a `checkpoint_id`.
+
+        Raises:
+            ValueError: The graph has no checkpointer, or the config names no thread.
+            UnknownCheckpointError: The thread has no such checkpoint.
+        """
+        return self._saver().run(self._state(self._merged(config)))
+
+    async def aget_state(self, config: Config) -> StateSnapshot:
+        """As `get_state`, on the running event loop."""
+        return await self._saver().arun(self._state(self._merged(config)))
+
+    def get_state_history(
+        self,
+        config: Config,
+        *,
+        filter: Mapping[str, Any] | None = None,
+        before: Config | None = None,
+        limit: int | None = None,
+    ) -> Iterator[StateSnapshot]:
+        """Yield a thread's checkpoints, newest first, over all its branches.
+
+        Args:
+            config: Names the thread.
+            filter: Only checkpoints whose metadata has these values.
+            before: Only checkpoints older than the one this addresses.
+            limit: At most so many.
+        """
+        place = place_of(self._merged(config))
+        yield from _chosen(self._saver().run(self._history(place)), filter, before, limit)
+
+    async def aget_state_history(
+        self,
+        config: Config,
+        *,
+        filter: Mapping[str, Any] | None = None,
+        before: Config | None = None,
+        limit: int | None = None,
+    ) -> AsyncIterator[StateSnapshot]:
+        """As `get_state_history`, on the running event loop."""
+        place = place_of(self._merged(config))
+        shots = await self._saver().arun(self._history(place))
+        for shot in _chosen(shots, filter, before, limit):
+            yield shot
+
+    def update_state(
+        self,
+        config: Config,
+        values: Any,
+        as_node: str | None = None,
+        task_id: str | None = None,
+    ) -> Config:
+        """Change a thread by hand, as if `as_node` had returned `values`.
+
+        Returns:
+            The config of the checkpoint that this made.
+
+        Raises:
+            InvalidUpdateError: The node does not exist, is ambiguous, or the values do not fit.
+            HeadMoved: Somebody else ran or edited the thread meanwhile.
+        """
+        return self.bulk_update_state(config, [[StateUpdate(values, as_node, task_id)]])
+
+    async def aupdate_state(
+        self,
+        config: Config,
+        values: Any,
+        as_node: str | None = None,
+        task_id: str | None = None,
+    ) -> Config:
+        """As `update_state`, on the running event loop."""
+        return await self.abulk_update_state(config, [[StateUpdate(values, as_node, task_id)]])
+
+    def bulk_update_state(
+        self, config: Config, supersteps: Sequence[Sequence[StateUpdate]]
+    ) -> Config:
+        """Apply several supersteps of updates, a checkpoint each; return the last one's config."""
+        check_supersteps(supersteps)
+        store, merged = self._saver(), self._merged(config)
+        for updates in supersteps:
+            editing = store.run(open_edit(self.plan, store, self.codec, place_of(merged), updates))
+            turn = _resolve(work_out(editing, merged))
+            if turn.commit is not None:
+                store.run(editing.recorder.record(turn.commit))
+            merged = merge_configs(merged, edited_config(editing, turn))
+        return {"configurable": merged["configurable"]}
+
+    async def abulk_update_state(
+        self, config: Config, supersteps: Sequence[Sequence[StateUpdate]]
+    ) -> Config:
+        """As `bulk_update_state`, on the running event loop."""
+        check_supersteps(supersteps)
+        store, merged = self._saver(), self._merged(config)
+        for updates in supersteps:
+            opening = open_edit(self.plan, store, self.codec, place_of(merged), updates)
+            editing = await store.arun(opening)
+            turn = await _aresolve(work_out(editing, merged))
+            if turn.commit is not None:
+                await store.arun(editing.recorder.record(turn.commit))
+            merged = merge_configs(merged, edited_config(editing, turn))
+        return {"configurable": merged["configurable"]}
+
+    def lint(self) -> list[Finding]:
+        """Return what is legal in the declaration but can hardly be meant."""
+        return lint(self.declaration)
+
+    # -- how a call goes -----------------------------------------------------------------------
+
+    def _call(
+        self,
+        config: Config | None,
+        *,
+        modes: tuple[str, ...],
+        is_single: bool = True,
+        context: Any = None,
+        print_mode: str | Sequence[str] = (),
+        output_keys: str | Sequence[str] | None = None,
+        interrupt_before: Sequence[str] | str | None = None,
+        interrupt_after: Sequence[str] | str | None = None,
+        durability: Durability | None = None,
+        subgraphs: bool = False,
+        debug: bool | None = None,
+        version: str = "v1",
+    ) -> Call:
+        merged = checked_limit(merge_configs(self.config, config) if self.config or config else {})
+        warn_without_store(durability, self._store() is not None)
+        printed = (print_mode,) if isinstance(print_mode, str) else tuple(print_mode)
+        if debug or (debug is None and self.debug):
+            printed = ("values", "updates")
+        before = self._before if interrupt_before is None else node_set(self.plan, interrupt_before)
+        after = self._after if interrupt_after is None else node_set(self.plan, interrupt_after)
+        keys = (output_keys,) if isinstance(output_keys, str) else output_keys
+        return Call(
+            merged,
+            context_of(self.context_schema, context),
+            modes,
+            is_single,
+            printed,
+            None if keys is None else tuple(keys),
+            before,
+            after,
+            durability or "async",
+            subgraphs,
+            version,
+        )
+
+    def _for_invoke(self, options: dict[str, Any]) -> dict[str, Any]:
+        options.pop("subgraphs", None)
+        return {"output_keys": self._output_keys, **options}
+
+    def _store(self) -> Checkpointer | None:
+        return self.checkpointer if isinstance(self.checkpointer, Checkpointer) else None
+
+    def _saver(self) -> Checkpointer:
+        store = self._store()
+        if store is None:
+            raise ValueError("No checkpointer set: compile(checkpointer=...) to keep states.")
+        return store
+
+    def _merged(self, config: Config) -> Config:
+        return merge_configs(self.config, config)
+
+    def _opening(self, given: Any, call: Call) -> Operation[Opened]:
+        store = self._store()
+        if self.checkpointer is True:
+            raise RuntimeError("checkpointer=True cannot be used for root graphs.")
+        place = None if store is None else place_of(call.config)
+        options = call.options(store is not None)
+        return open_run(self.plan, options, given, store, self.codec, place)
+
+    def _open(self, given: Any, call: Call) -> Opened:
+        opening, store = self._opening(given, call), self._store()
+        return _at_once(opening) if store is None else store.run(opening)
+
+    async def _aopen(self, given: Any, call: Call) -> Opened:
+        opening, store = self._opening(given, call), self._store()
+        return _at_once(opening) if store is None else await store.arun(opening)
+
+    def _carriage(self, opened: Opened, call: Call) -> tuple[Any, ...]:
+        context = RunContext(
+            call.config,
+            context=call.context,
+            store=self.store,
+            wanted=frozenset((*call.modes, *call.printed)),
+        )
+        saver = Saver(opened.recorder, call.durability) if opened.recorder else None
+        return opened.machine, context, saver, call.config.get("max_concurrency")
+
+    def _driven(self, opened: Opened, call: Call) -> Iterator[Event]:
+        return ThreadDriver(*self._carriage(opened, call)).run(opened.turn)
+
+    def _adriven(self, opened: Opened, call: Call) -> AsyncIterator[Event]:
+        return LoopDriver(*self._carriage(opened, call)).run(opened.turn)
+
+    def _state(self, config: Config) -> Operation[StateSnapshot]:
+        place = place_of(config)
+        store, shots = self._saver(), Shots(self.plan, place.thread, place.scope)
+        found = yield from load(
+            store, self.codec, place.thread, place.scope, at=place.at, branch=place.branch
+        )
+        if found is None:
+            return unknown_thread(config)
+        if place.at is None:
+            return shots.live(
+                found.branch, found.parent_branch, found.frame, found.values, found.rows,
+                found.metadata,
+            )  # fmt: skip
+        history = yield from self._history(place)
+        wanted = found.branch.ordinal
+        return next(s for s in history if place_of(s.config).at == (found.frame.seq, wanted))
+
+    def _history(self, place: Place) -> Operation[Iterator[StateSnapshot]]:
+        thread = yield from read_thread(self._saver(), self.codec, place.thread, place.scope)
+        return newest_first(Shots(self.plan, place.thread, place.scope), *thread)
+
+
+def _register_types(declaration: Declaration) -> None:
+    from graphflow.checkpoint.reachable import register_reachable
+
+    schemas = [declaration.state, declaration.input, declaration.output]
+    schemas += [spec.schema for spec in declaration.nodes.values() if spec.schema]
+    for declared in {id(schema): schema.declared for schema in schemas}.values():
+        register_reachable(declared)
+
+
+def _result(plan: Plan, machine: Machine, call: Call, version: str) -> Any:
+    value = chunks.visible(plan, machine.output(), call.output_keys)
+    interrupts = machine.raised()
+    if version == "v2":
+        return GraphOutput(value, interrupts)
+    if not interrupts:
+        return value
+    shown = value if isinstance(value, dict) and ROOT not in plan.channels else {}
+    return {**shown, INTERRUPT: list(interrupts)}
+
+
+def _at_once(operation: Operation[T]) -> T:
+    try:
+        next(operation)
+    except StopIteration as stop:
+        return stop.value  # type: ignore[no-any-return]  # what the operation returned
+    raise AssertionError("an operation without store must not ask for one")
+
+
+def _resolve(work: Generator[Any, Any, T]) -> T:
+    try:
+        wanted = next(work)
+        while True:
+            wanted = work.send(portal().run(wanted))
+    except StopIteration as stop:
+        return stop.value  # type: ignore[no-any-return]  # what the generator returned
+
+
+async def _aresolve(work: Generator[Any, Any, T]) -> T:
+    try:
+        wanted: CoroutineType[Any, Any, Any] = next(work)
+        while True:
+            wanted = work.send(await wanted)
+    except StopIteration as stop:
+        return stop.value  # type: ignore[no-any-return]  # what the generator returned
+
+
+def _chosen(
+    shots: Iterator[StateSnapshot],
+    filter: Mapping[str, Any] | None,
+    before: Config | None,
+    limit: int | None,
+) -> Iterator[StateSnapshot]:
+    bound = place_of(before).at if before else None
+    for shot in shots:
+        if limit is not None and limit <= 0:
+            return
+        at = place_of(shot.config).at
+        if bound is not None and at is not None and at >= bound:
+            continue
+        told = shot.metadata or {}
+        if all(told.get(key) == value for key, value in (filter or {}).items()):
+            yield shot
+            limit = None if limit is None else limit - 1

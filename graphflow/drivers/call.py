@@ -1,0 +1,140 @@
+"""How one task is performed: read the state, call the node, ask its paths, report the outcome.
+
+Written once for all drivers as a generator. It yields what it cannot do itself, a coroutine to be
+awaited or a blocking call to be made elsewhere, and is sent the result. A driver that runs
+blocking calls in its own thread (`offload=False`) gets to see coroutines only.
+"""
+
+from __future__ import annotations
+
+import functools
+import random
+from collections.abc import Generator, Sequence
+from types import CoroutineType
+from typing import Any
+
+from graphflow.engine.machine import Machine
+from graphflow.engine.returns import as_writes, prepared, read_path, read_return
+from graphflow.engine.turn import Outcome, Target, Task
+from graphflow.errors import GraphInterrupt, SwallowedInterruptError
+from graphflow.graph.callables import Callee
+from graphflow.graph.plan import Node, Plan, Route
+from graphflow.runtime import TaskContext, injected
+from graphflow.state.schema import Schema
+from graphflow.types import START
+
+Step = Generator[Any, Any, Outcome]
+
+
+def perform(machine: Machine, context: TaskContext, task: Task, offload: bool) -> Step:
+    """Perform one attempt of `task`. What the node raises passes through: see `failed`."""
+    plan, node = machine.plan, task.node
+    if node.name == START:
+        writes, targets = task.arg, ()
+    else:
+        shown = task.arg if task.is_send else node_input(node, task)
+        returned = yield from _called(node.callee, shown, context, offload)
+        if context.signal is not None:
+            raise _swallowed(task)
+        writes, targets = read_return(plan, returned)
+    if node.routes:
+        targets = [*targets, *(yield from _routed(machine, context, task, writes))]
+    elif plan.state.kind == "pydantic" and writes:
+        machine.preview(task, writes)
+    return Outcome(task, writes, targets)
+
+
+def perform_update(machine: Machine, context: TaskContext, task: Task, values: Any) -> Step:
+    """Report `values` as what `task`'s node returned, and ask the node's paths."""
+    plan = machine.plan
+    if task.name == START:
+        writes, targets = prepared(plan, () if values is None else as_writes(plan, values)), ()
+    else:
+        writes, targets = read_return(plan, values)
+    if task.node.routes:
+        targets = [*targets, *(yield from _routed(machine, context, task, writes))]
+    return Outcome(task, writes, targets)
+
+
+def node_input(node: Node, task: Task) -> Any:
+    """Return what an edge-triggered node gets: its keys of the state, as its schema's class."""
+    values = node.read(task.values)
+    schema = node.schema
+    if schema.managed:
+        _manage(values, schema, task)
+    return values if schema.kind == "dict" else schema.view(values)
+
+
+def _manage(values: dict[str, Any], schema: Schema, task: Task) -> None:
+    for key, kind in schema.managed.items():
+        last = kind.__name__ == "_LastStep"
+        values[key] = task.steps_left <= 1 if last else task.steps_left
+
+
+def _called(callee: Callee, shown: Any, context: TaskContext, offload: bool) -> Step:
+    arguments = (shown,) if callee.arity else ()
+    keywords = injected(context, callee.inject) if callee.inject else {}
+    if callee.acall is not None and (offload or callee.call is None):
+        return (yield callee.acall(*arguments, **keywords))  # type: ignore[no-any-return]
+    call = callee.call
+    assert call is not None
+    if offload:
+        result = yield functools.partial(call, *arguments, **keywords)
+    else:
+        result = call(*arguments, **keywords)
+    if type(result) is CoroutineType:
+        result = yield result
+    return result  # type: ignore[no-any-return]
+
+
+def _routed(
+    machine: Machine, context: TaskContext, task: Task, writes: Any
+) -> Generator[Any, Any, Sequence[Target]]:
+    values = machine.preview(task, writes)
+    targets: list[Target] = []
+    for route in task.node.routes:
+        shown = _route_input(machine.plan, route, task, values, writes)
+        callee = route.callee
+        arguments = (shown,) if callee.arity else ()
+        keywords = injected(context, callee.inject) if callee.inject else {}
+        answer = (callee.call or callee.acall)(*arguments, **keywords)  # type: ignore[misc]
+        if type(answer) is CoroutineType:
+            answer = yield answer
+        targets += read_path(machine.plan, route, answer)
+    return targets
+
+
+def _route_input(plan: Plan, route: Route, task: Task, values: Any, writes: Any) -> Any:
+    schema = route.schema
+    shown = route.read(values)
+    if schema.managed:
+        _manage(shown, schema, task)
+    if schema.kind != "dict":
+        return schema.view(shown)
+    for key, value in writes:
+        if key not in plan.channels:
+            shown[key] = value
+    return shown
+
+
+def failed(task: Task, error: BaseException) -> Outcome:
+    """Return the outcome of an attempt that raised.
+
+    Raises:
+        BaseException: What is no business of the task's: a cancellation, an exit, Ctrl-C.
+    """
+    if isinstance(error, GraphInterrupt):
+        return Outcome(task, interrupts=error.interrupts)
+    if not isinstance(error, Exception):
+        raise error
+    error.add_note(f"During task with name '{task.name}' and id '{task.id}'")
+    return Outcome(task, error=error, jitter=random.uniform(0, 1))
+
+
+def _swallowed(task: Task) -> SwallowedInterruptError:
+    return SwallowedInterruptError(
+        f"Node '{task.name}' caught the signal of its own interrupt(), so the pause was lost. "
+        "A bare `except:` or `except BaseException:` does that. Write instead:\n"
+        "    except GraphInterrupt:\n        raise"
+    )
+

@@ -1,0 +1,207 @@
+"""The event-loop driver: runs a machine to its end on the caller's asyncio loop.
+
+A lone async task is awaited in place; the tasks of a wider frontier become asyncio tasks. Blocking
+nodes run in threads, so that the loop goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from types import CoroutineType
+from typing import Any
+
+from graphflow.drivers.call import failed, perform
+from graphflow.drivers.saving import Saver
+from graphflow.drivers.workers import AT_MOST
+from graphflow.engine.machine import Machine
+from graphflow.engine.turn import Outcome, Status, Task, Turn
+from graphflow.errors import NodeCancelledError
+from graphflow.events import Event
+from graphflow.runtime import RunContext, TaskContext, enter_task, leave_task
+
+
+class LoopDriver:
+    """Carries one run.
+
+    Args:
+        machine: The run.
+        context: What its tasks share.
+        saver: Where commits go; None: nowhere.
+        max_concurrency: The most tasks that run at once.
+    """
+
+    def __init__(
+        self,
+        machine: Machine,
+        context: RunContext,
+        saver: Saver | None,
+        max_concurrency: int | None = None,
+    ) -> None:
+        self.machine = machine
+        self.context = context
+        self.saver = saver
+        self.limit = max_concurrency
+        self.loop = asyncio.get_running_loop()
+        self.queued: deque[Task] = deque()
+        self.running: set[asyncio.Task[None]] = set()
+        self.arrived: deque[Outcome | Event | BaseException] = deque()
+        self.arrival: asyncio.Future[None] | None = None
+        context.sink = self._emit
+
+    async def run(self, turn: Turn) -> AsyncIterator[Event]:
+        """Run from `turn` to the end, yielding events as they come.
+
+        Raises:
+            BaseException: What made the run fail.
+        """
+        machine, inline = self.machine, not self.context.wanted
+        try:
+            while True:
+                if turn.commit is not None and self.saver is not None:
+                    await self.saver.asave(turn.commit)
+                for event in turn.events:
+                    yield event
+                if turn.status is not Status.RUNNING:
+                    break
+                tasks = turn.tasks
+                if inline and len(tasks) == 1 and not self.running:
+                    turn = machine.complete((await self._perform(tasks[0]),), time.time())
+                    continue
+                self._hand_out(tasks)
+                async for event in self._events_until_outcome(turn.wake_at):
+                    yield event
+                outcomes, now = self._outcomes(), time.time()
+                turn = machine.complete(outcomes, now) if outcomes else machine.tick(now)
+        finally:
+            await self._stop()
+            if self.saver is not None:
+                await self.saver.afinish()
+        if machine.error is not None:
+            raise machine.error
+
+    async def _perform(self, task: Task) -> Outcome:
+        context = TaskContext(self.context, task)
+        token = enter_task(context)
+        try:
+            steps = perform(self.machine, context, task, True)
+            wanted = next(steps)
+            while True:
+                done = await (wanted if type(wanted) is CoroutineType else self._elsewhere(wanted))
+                wanted = steps.send(done)
+        except StopIteration as stop:
+            return stop.value  # type: ignore[no-any-return]  # what perform() returns
+        except asyncio.CancelledError as error:
+            return self._cancelled(task, error)
+        except BaseException as error:  # sorted by `failed`
+            return failed(task, error)
+        finally:
+            leave_task(token)
+
+    def _cancelled(self, task: Task, error: asyncio.CancelledError) -> Outcome:
+        current = asyncio.current_task()
+        if current is None or current.cancelling():
+            raise error
+        told = NodeCancelledError(f"Node '{task.name}' raised CancelledError by itself.")
+        told.__cause__ = error
+        return failed(task, told)
+
+    def _elsewhere(self, wanted: Any) -> Any:
+        if hasattr(wanted, "__await__"):
+            return wanted
+        return self.loop.run_in_executor(_threads(), copy_context().run, wanted)
+
+    def _hand_out(self, tasks: Sequence[Task]) -> None:
+        self.queued.extend(tasks)
+        while self.queued and (self.limit is None or len(self.running) < self.limit):
+            job = self.loop.create_task(self._job(self.queued.popleft()))
+            self.running.add(job)
+
+    async def _job(self, task: Task) -> None:
+        try:
+            self._arrive(await self._perform(task))
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:  # handed to the run, which raises it
+            self._arrive(error)
+        finally:
+            self.running.discard(asyncio.current_task())  # type: ignore[arg-type]  # a job is a task
+            if self.queued:
+                self._hand_out(())
+
+    def _arrive(self, item: Outcome | Event | BaseException) -> None:
+        self.arrived.append(item)
+        if self.arrival is not None and not self.arrival.done():
+            self.arrival.set_result(None)
+
+    def _emit(self, event: Event) -> None:
+        try:
+            on_loop = asyncio.get_running_loop() is self.loop
+        except RuntimeError:
+            on_loop = False
+        if on_loop:
+            self._arrive(event)
+        else:
+            self.loop.call_soon_threadsafe(self._arrive, event)
+
+    async def _events_until_outcome(self, wake_at: float | None) -> AsyncIterator[Event]:
+        while True:
+            while self.arrived and isinstance(self.arrived[0], Event):
+                yield self.arrived.popleft()  # type: ignore[misc]  # looked at above
+            if self.arrived or not await self._arrival_before(wake_at):
+                return
+
+    async def _arrival_before(self, wake_at: float | None) -> bool:
+        if wake_at is not None and not self.running:
+            await asyncio.sleep(max(0.0, wake_at - time.time()))
+            return False
+        self.arrival = self.loop.create_future()
+        timer = None
+        if wake_at is not None:
+            timer = self.loop.call_later(wake_at - time.time(), self._wake, self.arrival)
+        await self.arrival
+        if timer is not None:
+            timer.cancel()
+        self.arrival = None
+        return bool(self.arrived)
+
+    def _wake(self, arrival: asyncio.Future[None]) -> None:
+        if not arrival.done():
+            arrival.set_result(None)
+
+    def _outcomes(self) -> list[Outcome]:
+        """Take what has arrived, up to the next event: chunks keep their place in the stream."""
+        outcomes: list[Outcome] = []
+        while self.arrived and not isinstance(self.arrived[0], Event):
+            arrived = self.arrived.popleft()
+            if isinstance(arrived, BaseException):
+                raise arrived
+            outcomes.append(arrived)  # type: ignore[arg-type]  # no event, no error
+        return outcomes
+
+    async def _stop(self) -> None:
+        """Cancel what still runs, and keep what its siblings finished meanwhile."""
+        self.queued.clear()
+        for job in (running := tuple(self.running)):
+            job.cancel()
+        if running:
+            await asyncio.gather(*running, return_exceptions=True)
+        late = [item for item in self.arrived if isinstance(item, Outcome)]
+        self.arrived.clear()
+        if late and self.machine.error is not None:
+            turn = self.machine.complete(late, time.time())
+            if turn.commit is not None and self.saver is not None:
+                await self.saver.asave(turn.commit)
+
+
+_pool: list[ThreadPoolExecutor] = []
+
+
+def _threads() -> ThreadPoolExecutor:
+    if not _pool:
+        _pool.append(ThreadPoolExecutor(AT_MOST, thread_name_prefix="graphflow-node"))
+    return _pool[0]

@@ -1,0 +1,169 @@
+"""The thread driver: runs a machine to its end in blocking code.
+
+A lone task runs in the caller's own thread; the tasks of a wider frontier, and any task while
+somebody listens to what nodes say as they run, go to worker threads.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextvars import copy_context
+from queue import Empty, SimpleQueue
+from typing import Any
+
+from graphflow.drivers.call import failed, perform
+from graphflow.drivers.portal import portal
+from graphflow.drivers.saving import Saver
+from graphflow.drivers.workers import Workers
+from graphflow.engine.machine import Machine
+from graphflow.engine.turn import Outcome, Status, Task, Turn
+from graphflow.events import Event
+from graphflow.runtime import RunContext, TaskContext, enter_task, leave_task
+
+_PATIENCE = 0.0005
+"""Seconds without any result after which more workers are called."""
+
+
+class ThreadDriver:
+    """Carries one run.
+
+    Args:
+        machine: The run.
+        context: What its tasks share.
+        saver: Where commits go; None: nowhere.
+        max_concurrency: The most tasks that run at once.
+    """
+
+    def __init__(
+        self,
+        machine: Machine,
+        context: RunContext,
+        saver: Saver | None,
+        max_concurrency: int | None = None,
+    ) -> None:
+        self.machine = machine
+        self.context = context
+        self.saver = saver
+        self.workers = Workers(max_concurrency)
+        self.arrived: SimpleQueue[Outcome | Event | BaseException] = SimpleQueue()
+        self.running = 0
+        context.sink = self.arrived.put
+
+    def run(self, turn: Turn) -> Iterator[Event]:
+        """Run from `turn` to the end, yielding events as they come.
+
+        Raises:
+            BaseException: What made the run fail.
+        """
+        machine, inline = self.machine, not self.context.wanted
+        try:
+            while True:
+                if turn.commit is not None and self.saver is not None:
+                    self.saver.save(turn.commit)
+                if turn.events:
+                    yield from turn.events
+                if turn.status is not Status.RUNNING:
+                    break
+                tasks = turn.tasks
+                if inline and len(tasks) == 1 and not self.running:
+                    turn = machine.complete((self._perform(tasks[0]),), time.time())
+                    continue
+                for task in tasks:
+                    self._hand_out(task)
+                outcomes = yield from self._gather(turn.wake_at)
+                now = time.time()
+                turn = machine.complete(outcomes, now) if outcomes else machine.tick(now)
+            yield from self._wind_up()
+        finally:
+            self.workers.close()
+            if self.saver is not None:
+                self.saver.finish()
+        if machine.error is not None:
+            raise machine.error
+
+    def _perform(self, task: Task) -> Outcome:
+        context = TaskContext(self.context, task)
+        token = enter_task(context)
+        try:
+            steps = perform(self.machine, context, task, False)
+            coroutine = next(steps)
+            while True:
+                coroutine = steps.send(portal().run(coroutine))
+        except StopIteration as stop:
+            return stop.value  # type: ignore[no-any-return]  # what perform() returns
+        except BaseException as error:  # sorted by `failed`
+            return failed(task, error)
+        finally:
+            leave_task(token)
+
+    def _hand_out(self, task: Task) -> None:
+        self.running += 1
+        self.workers.submit(_Job(self, task, copy_context()))
+
+    def _gather(self, wake_at: float | None) -> Any:
+        if not self.running:
+            time.sleep(max(0.0, (wake_at or 0.0) - time.time()))
+            return ()
+        outcomes: list[Outcome] = []
+        while not outcomes:
+            arrived = self._next(wake_at)
+            if arrived is None:
+                return ()
+            while arrived is not None:
+                if isinstance(arrived, Event):
+                    yield arrived
+                else:
+                    outcomes.append(self._taken(arrived))
+                arrived = None if self.arrived.empty() else self.arrived.get()
+        return outcomes
+
+    def _taken(self, arrived: Outcome | BaseException) -> Outcome:
+        self.running -= 1
+        if isinstance(arrived, BaseException):
+            raise arrived
+        return arrived
+
+    def _next(self, wake_at: float | None) -> Outcome | Event | BaseException | None:
+        while True:
+            try:
+                return self.arrived.get(timeout=self._patience(wake_at))
+            except Empty:
+                if wake_at is not None and time.time() >= wake_at:
+                    return None
+                self.workers.grow()
+
+    def _patience(self, wake_at: float | None) -> float | None:
+        can_grow = self.workers.count < self.workers.limit and not self.workers.jobs.empty()
+        if can_grow:
+            return _PATIENCE
+        return None if wake_at is None else max(0.0, wake_at - time.time())
+
+    def _wind_up(self) -> Iterator[Event]:
+        """Let running siblings of a failed task end, and keep what they finished."""
+        self.running -= self.workers.withdraw()
+        while self.running:
+            outcomes: Sequence[Outcome] = yield from self._gather(None)
+            turn = self.machine.complete(outcomes, time.time())
+            if turn.commit is not None and self.saver is not None:
+                self.saver.save(turn.commit)
+            yield from turn.events
+
+
+class _Job:
+    """A task on its way through a worker thread."""
+
+    __slots__ = ("context", "driver", "task")
+
+    def __init__(self, driver: ThreadDriver, task: Task, context: Any) -> None:
+        self.driver = driver
+        self.task = task
+        self.context = context
+
+    def __call__(self) -> None:
+        arrived: Outcome | BaseException
+        try:
+            arrived = self.context.run(self.driver._perform, self.task)
+        except BaseException as error:  # handed to the run's own thread, which raises it
+            arrived = error
+        self.driver.arrived.put(arrived)

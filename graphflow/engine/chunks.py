@@ -1,0 +1,49 @@
+"""Chunks: what listeners of a stream mode are told, exactly as contract §9 states it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from graphflow.checkpoint.records import Writes
+from graphflow.graph.plan import Plan
+from graphflow.types import INTERRUPT, ROOT, Interrupt
+
+
+def visible(plan: Plan, values: Mapping[str, Any], keys: tuple[str, ...] | None) -> Any:
+    """Return the state as users see it: a dict of `keys` (None: all), or the root value."""
+    if plan.is_root:
+        return values.get(ROOT)
+    if keys is None:
+        return dict(values)
+    return {key: values[key] for key in keys if key in values}
+
+
+def written(plan: Plan, writes: Writes) -> Any:
+    """Return what a task wrote: a dict, a list of dicts where a key came twice, or None."""
+    known = [(key, value) for key, value in writes if key in plan.channels]
+    if plan.is_root:
+        return known[-1][1] if known else None
+    keys = {key for key, _ in known}
+    if not known:
+        return None
+    return dict(known) if len(keys) == len(known) else [{key: value} for key, value in known]
+
+
+def result(writes: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """Return what a snapshot shows as a task's result: key to value, or to `$writes`."""
+    shown: dict[str, Any] = {}
+    for key, value in writes:
+        if key in shown:
+            earlier = shown[key]
+            several = isinstance(earlier, dict) and set(earlier) == {"$writes"}
+            shown[key] = {"$writes": [*(earlier["$writes"] if several else [earlier]), value]}
+        else:
+            shown[key] = value
+    return shown
+
+
+def asking(values: Any, interrupts: tuple[Interrupt, ...]) -> dict[str, Any]:
+    """Return a `values` chunk of a state in which a task waits for a person."""
+    shown = values if isinstance(values, dict) else {}
+    return {**shown, INTERRUPT: interrupts}

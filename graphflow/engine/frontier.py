@@ -1,0 +1,95 @@
+"""The frontier: which tasks make up the next superstep.
+
+A finished task triggers the targets of its static edges, of its conditional edges and of its
+Commands. A node that is triggered several times in one superstep runs once; each `Send` is a task
+of its own. A join lets its target through when the last of its sources arrives; a deferred node
+waits until nothing else would run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from graphflow.checkpoint.records import Pending
+from graphflow.engine.turn import Outcome, Target
+from graphflow.graph.plan import Plan
+from graphflow.types import END, Send
+
+
+class Waiting:
+    """What has arrived but may not run yet: open joins and deferred nodes."""
+
+    __slots__ = ("arrived", "deferred", "plan")
+
+    def __init__(
+        self, plan: Plan, joins: Mapping[str, tuple[str, ...]], deferred: Iterable[str]
+    ) -> None:
+        self.plan = plan
+        names = {join.name: index for index, join in enumerate(plan.joins)}
+        self.arrived = {
+            names[name]: dict.fromkeys(sources) for name, sources in joins.items() if name in names
+        }
+        self.deferred = dict.fromkeys(deferred)
+
+    def arrive(self, index: int, source: str) -> str | None:
+        """Note that `source` has finished; return the join's target if it was the last."""
+        join = self.plan.joins[index]
+        seen = self.arrived.setdefault(index, {})
+        seen[source] = None
+        if len(seen) < len(join.sources):
+            return None
+        del self.arrived[index]
+        return join.target
+
+    def hold_back(self, triggered: dict[str, None], others: bool) -> dict[str, None]:
+        """Return what may run now of `triggered`; deferred nodes only when nothing else may."""
+        nodes = self.plan.nodes
+        ready = {name: None for name in triggered if not nodes[name].defer}
+        self.deferred.update({name: None for name in triggered if nodes[name].defer})
+        if ready or others:
+            return ready
+        ready, self.deferred = self.deferred, {}
+        return ready
+
+    def joins(self) -> dict[str, tuple[str, ...]]:
+        """Return the open joins in their stored form."""
+        return {self.plan.joins[index].name: tuple(seen) for index, seen in self.arrived.items()}
+
+
+def next_frontier(plan: Plan, outcomes: Iterable[Outcome], waiting: Waiting) -> list[Pending]:
+    """Return the tasks that these outcomes, in their fixed order, lead to."""
+    triggered: dict[str, None] = {}
+    sends: list[Pending] = []
+    for outcome in outcomes:
+        node = outcome.task.node
+        for name in node.successors:
+            if name != END:
+                triggered[name] = None
+        for index in node.joins:
+            target = waiting.arrive(index, node.name)
+            if target is not None and target != END:
+                triggered[target] = None
+        if outcome.targets:
+            add_targets(outcome.targets, triggered, sends)
+    if plan.defers:
+        triggered = waiting.hold_back(triggered, bool(sends))
+    return ordered(plan, triggered, sends)
+
+
+def add_targets(
+    targets: Iterable[Target], triggered: dict[str, None], sends: list[Pending]
+) -> None:
+    """Sort targets into triggered nodes and Sends."""
+    for target in targets:
+        if isinstance(target, Send):
+            sends.append(Pending(target.node, True, target.arg))
+        elif target != END:
+            triggered[target] = None
+
+
+def ordered(plan: Plan, triggered: Iterable[str], sends: list[Pending]) -> list[Pending]:
+    """Return Sends in their order, then nodes in the order of their declaration."""
+    names = list(triggered)
+    if len(names) > 1:
+        names.sort(key=lambda name: plan.nodes[name].order)
+    return [*sends, *(Pending(name) for name in names)]

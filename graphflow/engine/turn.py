@@ -1,0 +1,154 @@
+"""The words between the machine and its drivers.
+
+The machine takes what happened and answers with a `Turn`: what the driver does next, *in field
+order*. It makes `commit` durable, then tells the listeners the `events`, then runs the `tasks`.
+While `status` is RUNNING it hands back outcomes as they come (`complete`), and calls `tick` at
+`wake_at` if that comes first. Any other status ends the run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from enum import Enum
+from typing import Any, NamedTuple
+
+from graphflow.checkpoint.records import NOTHING, Commit, Pending, Row, Writes
+from graphflow.events import Event
+from graphflow.graph.plan import Node
+from graphflow.types import Interrupt, Send
+
+Target = str | Send
+"""A node's name, `END`, or a `Send`."""
+
+
+class Status(Enum):
+    """Where a run stands."""
+
+    RUNNING = "running"
+    WAITING = "waiting"
+    """For a person: a question is open, or a breakpoint was reached."""
+    DONE = "done"
+    FAILED = "failed"
+
+
+class Task:
+    """One execution of one node, with what the machine knows of it.
+
+    Mutable in three fields only: `answers` and `attempt` change when it runs again.
+    """
+
+    __slots__ = ("answers", "arg", "asked", "attempt", "identify", "index", "is_send", "node",
+                 "place", "step", "steps_left", "values")  # fmt: skip
+
+    def __init__(
+        self,
+        index: int,
+        node: Node,
+        values: dict[str, Any],
+        is_send: bool,
+        arg: Any,
+        place: int,
+        step: int,
+        steps_left: int,
+        identify: Callable[[Task], str],
+    ) -> None:
+        self.index = index
+        self.node = node
+        self.values = values
+        """The state at the start of the superstep; not to be changed."""
+        self.is_send = is_send
+        self.arg = arg
+        self.place = place
+        """Its number among the Sends of the superstep."""
+        self.step = step
+        self.steps_left = steps_left
+        self.identify = identify
+        self.answers: tuple[Any, ...] = ()
+        self.asked: tuple[Interrupt, ...] = ()
+        """Questions of earlier attempts, in order."""
+        self.attempt = 1
+
+    @property
+    def name(self) -> str:
+        """The node's name."""
+        return self.node.name
+
+    @property
+    def id(self) -> str:
+        """32 hex digits, the same in every replay of the same checkpoint."""
+        return self.identify(self)
+
+    @property
+    def path(self) -> tuple[Any, ...]:
+        """`("__pregel_push", place, False)` for a Send, `("__pregel_pull", name)` else."""
+        if self.is_send:
+            return ("__pregel_push", self.place, False)
+        return ("__pregel_pull", self.node.name)
+
+    @property
+    def triggers(self) -> tuple[str, ...]:
+        """What can start the task (contract §9)."""
+        return ("__pregel_push",) if self.is_send else self.node.triggers
+
+
+class Outcome(NamedTuple):
+    """How an attempt ended: with writes and targets, with questions, or with an error."""
+
+    task: Task
+    writes: Writes = ()
+    targets: Sequence[Target] = ()
+    interrupts: tuple[Interrupt, ...] = ()
+    error: BaseException | None = None
+    jitter: float = 0.0
+    """A random number of [0, 1), for the wait before a retry: the machine has no dice."""
+
+    @property
+    def is_success(self) -> bool:
+        """Whether the task is finished."""
+        return self.error is None and not self.interrupts
+
+
+class Turn(NamedTuple):
+    """What the driver does next, in field order."""
+
+    commit: Commit | None
+    events: Sequence[Event]
+    tasks: Sequence[Task]
+    status: Status
+    wake_at: float | None = None
+
+
+class Start(NamedTuple):
+    """Where a run starts from: a checkpoint of a thread, or nothing."""
+
+    values: dict[str, Any]
+    seq: int = -1
+    """The head of the branch; -1: no frame yet."""
+    next_seq: int = 0
+    """The number of the next frame: above those of all branches of the thread."""
+    step: int = -2
+    """The head's step; -2: no frame yet."""
+    pending: tuple[Pending, ...] = ()
+    joins: Mapping[str, tuple[str, ...]] = NOTHING
+    deferred: tuple[str, ...] = ()
+    rows: tuple[Row, ...] = ()
+    """Rows of the open superstep."""
+    metadata: Mapping[str, Any] | None = None
+
+
+class Options(NamedTuple):
+    """How one run goes."""
+
+    identity: str = ""
+    """What makes task ids differ between threads, branches and runs."""
+    modes: frozenset[str] = frozenset()
+    """Stream modes that somebody listens to."""
+    records: bool = False
+    """Whether there is a store to commit to."""
+    recursion_limit: int = 10007
+    interrupt_before: frozenset[str] = frozenset()
+    interrupt_after: frozenset[str] = frozenset()
+    output_keys: tuple[str, ...] | None = None
+    """Keys of `values` events; None: all."""
+    metadata: Mapping[str, Any] = NOTHING
+    ns: tuple[str, ...] = ()

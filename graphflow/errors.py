@@ -1,0 +1,107 @@
+"""Every error graphflow raises on purpose, and the signals that stop a run.
+
+Three families, told apart by what the caller should do next:
+
+- plain exceptions: the program, its input or its store must be changed (`InvalidUpdateError`, …);
+- `CheckpointConflict`: somebody else was first; load the thread again and decide anew;
+- `GraphSignal`: control flow, derived from `BaseException` so that a node's `except Exception`
+  cannot swallow a pause.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from graphflow.types import Command, Interrupt
+
+
+class InvalidUpdateError(Exception):
+    """A node, an input or an update wrote something that the graph's state cannot take."""
+
+
+class GraphRecursionError(RecursionError):
+    """The run used up its `recursion_limit` with work left; its state is saved."""
+
+
+class EmptyInputError(Exception):
+    """A fresh thread was started with `None`, so there is nothing to run."""
+
+
+class GraphWarning(UserWarning):
+    """The declaration is legal, but something in it can hardly be meant. See `lint()`."""
+
+
+class NodeCancelledError(Exception):
+    """A node raised `asyncio.CancelledError` by itself, although nobody cancelled the run."""
+
+
+class SwallowedInterruptError(RuntimeError):
+    """A node caught the signal of its own `interrupt()`, so its pause was lost."""
+
+
+class CheckpointError(Exception):
+    """The store holds something that cannot be read, or refuses to hold what it was given."""
+
+
+class CorruptCheckpointError(CheckpointError):
+    """Stored bytes do not match their checksum or their format; the address is in the text."""
+
+
+class ForeignDatabaseError(CheckpointError):
+    """The file is a database of another program, or no database at all; it was not touched."""
+
+
+class StoreTooNewError(CheckpointError):
+    """The store was written by a newer graphflow than this one; it was not touched."""
+
+
+class StoreFullError(CheckpointError):
+    """The disk under the store is full; what was committed before is intact."""
+
+
+class UnknownCheckpointError(CheckpointError, ValueError):
+    """The `checkpoint_id`, branch or position asked for is not in the thread."""
+
+
+class CheckpointConflict(CheckpointError):
+    """Somebody else wrote to the thread first; nothing of this attempt was stored."""
+
+
+class HeadMoved(CheckpointConflict):
+    """The branch has grown since it was read: another run or edit committed first."""
+
+
+class AlreadyAnswered(CheckpointConflict):
+    """The question has its answer already; no node runs again for a second one."""
+
+
+class UnknownInterruptError(CheckpointError, ValueError):
+    """An answer names a question that the thread is not asking."""
+
+
+class GraphSignal(BaseException):
+    """Control flow of the engine, on its way from a node to the scheduler."""
+
+
+class GraphInterrupt(GraphSignal):
+    """Raised by `interrupt()`: the task stops here until its question has an answer."""
+
+    def __init__(self, interrupts: Sequence[Interrupt] = ()) -> None:
+        super().__init__(tuple(interrupts))
+        self.interrupts = tuple(interrupts)
+
+
+class ParentCommand(GraphSignal):
+    """A `Command(graph=Command.PARENT)` on its way out of a graph to the one that called it."""
+
+    def __init__(self, command: Command[Any]) -> None:
+        super().__init__(command)
+        self.command = command
+
+
+def is_invalid_resume(error: BaseException) -> bool:
+    """Whether `error` says that an answer did not fit its question's `response_schema`."""
+    return bool(getattr(error, "__graphflow_invalid_resume__", False))

@@ -1,0 +1,37 @@
+"""Identities: of threads, checkpoints, tasks and questions.
+
+A checkpoint is `thread / branch @ seq`. `seq` is given by compare-and-set when the frame is
+committed and counts on over all branches of a thread, so that checkpoint ids sort by creation
+(as strings, too) without any clock. Everything else is derived by hashing, hence stable: the same
+task of the same checkpoint has the same id in every process and every replay.
+"""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+from typing import NewType
+
+ThreadId = NewType("ThreadId", str)
+"""What the user calls a thread, as text."""
+BranchId = NewType("BranchId", int)
+"""The store's own number of a branch."""
+CheckpointId = NewType("CheckpointId", str)
+"""`{seq:010d}-{ordinal}`: the frame's number, then the number of its branch in the thread."""
+
+
+def checkpoint_id(seq: int, ordinal: int) -> CheckpointId:
+    """Return the text form of a checkpoint's place in its thread."""
+    return CheckpointId(f"{seq:010d}-{ordinal}")
+
+
+def parse_checkpoint_id(text: str) -> tuple[int, int] | None:
+    """Return `(seq, ordinal)`, or None when `text` was never a checkpoint id."""
+    seq, _, ordinal = text.partition("-")
+    if seq.isdecimal() and ordinal.isdecimal():
+        return int(seq), int(ordinal)
+    return None
+
+
+def digest(*parts: str) -> str:
+    """Return 32 hex digits that depend on every part and on where one ends."""
+    return blake2b("\x1f".join(parts).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()

@@ -1,0 +1,288 @@
+"""Opening a run: from an input and a place in a thread to a machine and its first turn.
+
+Decides between new input, an answer, going on, and a replay that forks (contract §5, §14, §15).
+Written as an operation, so that blocking and asyncio callers share it; without a checkpointer it
+yields nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from graphflow.checkpoint.codec import Codec
+from graphflow.checkpoint.frames import pack_frame
+from graphflow.checkpoint.history import Checkpoint, load, read_thread
+from graphflow.checkpoint.protocol import Checkpointer, Operation
+from graphflow.checkpoint.records import Frame, RowKind, Source
+from graphflow.checkpoint.recorder import Recorder
+from graphflow.engine.machine import Machine, open_questions
+from graphflow.engine.returns import as_writes, prepared, read_input, read_targets
+from graphflow.engine.turn import Options, Start, Turn
+from graphflow.errors import (
+    AlreadyAnswered,
+    EmptyInputError,
+    InvalidUpdateError,
+    UnknownCheckpointError,
+    UnknownInterruptError,
+)
+from graphflow.graph.plan import Plan
+from graphflow.ids import parse_checkpoint_id
+from graphflow.snapshots import run_identity
+from graphflow.state.channels import AppendChannel, MessagesChannel
+from graphflow.types import START, Command, Config, Interrupt, interrupt_map
+
+
+class Place(NamedTuple):
+    """Which checkpoint of which thread a config addresses."""
+
+    thread: str
+    scope: str = ""
+    at: tuple[int, int] | None = None
+    """`(seq, ordinal of the branch)`; None: a head."""
+    branch: str | None = None
+    """Name of the branch whose head is meant; None: the one that grew last."""
+
+
+class Opened(NamedTuple):
+    """A run that is ready to be driven."""
+
+    machine: Machine
+    turn: Turn
+    recorder: Recorder | None
+    place: Place | None
+
+
+def place_of(config: Config) -> Place:
+    """Read the place that a config addresses.
+
+    Raises:
+        ValueError: It names no thread.
+        UnknownCheckpointError: Its `checkpoint_id` was never one.
+    """
+    configurable = config.get("configurable") or {}
+    if "thread_id" not in configurable:
+        raise ValueError(
+            "Checkpointer requires one or more of the following 'configurable' keys: thread_id, "
+            'checkpoint_ns, checkpoint_id. Pass {"configurable": {"thread_id": "…"}}.'
+        )
+    identity = configurable.get("checkpoint_id")
+    at = None if identity is None else parse_checkpoint_id(str(identity))
+    if identity is not None and at is None:
+        raise UnknownCheckpointError(f"{identity!r} is no checkpoint id of this library.")
+    return Place(
+        str(configurable["thread_id"]),
+        str(configurable.get("checkpoint_ns") or ""),
+        at,
+        configurable.get("branch"),
+    )
+
+
+def compared_keys(plan: Plan) -> frozenset[str]:
+    """Return the keys whose channel does not know what changed."""
+    exact = (AppendChannel, MessagesChannel)
+    return frozenset(
+        key for key, channel in plan.channels.items() if not isinstance(channel, exact)
+    )
+
+
+def open_run(
+    plan: Plan,
+    options: Options,
+    given: Any,
+    store: Checkpointer | None,
+    codec: Codec,
+    place: Place | None,
+) -> Operation[Opened]:
+    """Make a run of `given` ready.
+
+    Args:
+        plan: The graph.
+        options: How the run goes; its identity is filled in here.
+        given: The input, a `Command`, or None to go on.
+        store: Where the thread is; None: nowhere.
+        codec: How its values are encoded.
+        place: Which checkpoint of the thread; None without store.
+
+    Raises:
+        EmptyInputError: There is nothing to go on with.
+        RuntimeError: A plain answer while several questions are open, or no store to resume from.
+        AlreadyAnswered: The question has its answer.
+        UnknownInterruptError: Nobody asked the question.
+    """
+    if store is None or place is None:
+        return _open_without_store(plan, options, given)
+    base = yield from load(
+        store, codec, place.thread, place.scope, at=place.at, branch=place.branch
+    )
+    writes = _input_writes(plan, given, base is None)
+    if base is not None and is_past(place, base):
+        name = f"fork-{base.newest_seq + 1}"
+        base = yield from fork(store, codec, place, base, name, with_frame=writes is None)
+    answers: Mapping[str, Any] = {}
+    if isinstance(given, Command) and given.resume is not None and base is not None:
+        answers = yield from _answers(store, codec, place, base, given.resume)
+    recorder = Recorder(store, codec, place.thread, place.scope, base, compared_keys(plan))
+    ordinal = base.branch.ordinal if base else 0
+    options = options._replace(identity=run_identity(place.thread, place.scope, ordinal))
+    machine = Machine(plan, options, start_at(plan, base))
+    return Opened(machine, _first_turn(machine, given, writes, answers), recorder, place)
+
+
+def _open_without_store(plan: Plan, options: Options, given: Any) -> Opened:
+    if isinstance(given, Command) and given.resume is not None:
+        raise RuntimeError("Cannot use Command(resume=...) without checkpointer")
+    writes = _input_writes(plan, given, True)
+    machine = Machine(
+        plan, options._replace(identity=os.urandom(8).hex()), Start(dict(plan.initial))
+    )
+    return Opened(machine, _first_turn(machine, given, writes, {}), None, None)
+
+
+def _input_writes(plan: Plan, given: Any, is_fresh: bool) -> Any:
+    """Return what new input writes; None when the run goes on with an open superstep."""
+    if given is None or isinstance(given, Command):
+        if isinstance(given, Command) and given.graph is not None:
+            raise InvalidUpdateError("There is no parent graph")
+        if not is_fresh:
+            return None
+        if given is None or (given.update is None and not given.goto):
+            raise EmptyInputError(
+                "Received no input for __start__: the thread has no checkpoint yet, so there is "
+                "nothing to go on with. Give an input."
+            )
+        return () if given.update is None else read_input(plan, given.update)
+    return read_input(plan, given)
+
+
+def _first_turn(machine: Machine, given: Any, writes: Any, answers: Mapping[str, Any]) -> Turn:
+    plan, now = machine.plan, time.time()
+    command = given if isinstance(given, Command) else None
+    targets = read_targets(plan, command.goto) if command else ()
+    if writes is not None:
+        return machine.start(writes, now, targets)
+    update = () if command is None or command.update is None else as_writes(plan, command.update)
+    return machine.resume(now, answers=answers, writes=prepared(plan, update), targets=targets)
+
+
+def start_at(plan: Plan, base: Checkpoint | None) -> Start:
+    if base is None:
+        return Start(dict(plan.initial))
+    frame = base.frame
+    _check_nodes(plan, frame)
+    return Start(
+        {**plan.initial, **base.values},
+        frame.seq,
+        base.newest_seq + 1,
+        frame.step,
+        frame.pending,
+        frame.joins,
+        frame.deferred,
+        base.rows,
+        base.metadata,
+    )
+
+
+def _check_nodes(plan: Plan, frame: Frame) -> None:
+    names = (*(task.name for task in frame.pending), *frame.deferred)
+    if missing := [name for name in names if name not in plan.nodes]:
+        known = ", ".join(name for name in plan.nodes if name != START)
+        raise InvalidUpdateError(
+            f"The thread waits to run {', '.join(map(repr, missing))}, which this graph does not "
+            f"have (it has {known}). Give the node its old name, or move the thread on with "
+            "update_state(config, values, as_node=...)."
+        )
+
+
+def is_past(place: Place, base: Checkpoint) -> bool:
+    return place.at is not None and base.frame.seq < base.newest_seq
+
+
+def fork(
+    store: Checkpointer,
+    codec: Codec,
+    place: Place,
+    base: Checkpoint,
+    name: str,
+    *,
+    with_frame: bool,
+) -> Operation[Checkpoint]:
+    """Add a branch that continues `base`; one row, and one frame if wanted.
+
+    Raises:
+        HeadMoved: The thread has a branch of that name.
+    """
+    old = base.frame
+    yield from store.begin(write=True)
+    branch = yield from store.create_branch(
+        place.thread, place.scope, name, base.branch.id, old.seq
+    )
+    seq, newest = old.seq, base.newest_seq
+    frame = old
+    if with_frame:
+        seq = newest = base.newest_seq + 1
+        frame = fork_frame(old, seq)
+        yield from store.append(branch.id, old.seq, [pack_frame(codec, frame)], drop_rows=False)
+    yield from store.end()
+    return base._replace(
+        branch=branch._replace(head=seq),
+        frame=frame,
+        rows=(),
+        parent_branch=base.branch,
+        newest_seq=newest,
+    )
+
+
+def fork_frame(old: Frame, seq: int) -> Frame:
+    """Return the frame that opens a replay of `old`: same state, same tasks, no answers."""
+    return Frame(
+        seq, Source.FORK, old.step + 1, {}, old.pending, old.joins, old.deferred, (), None,
+        old.seq, time.time(),
+    )  # fmt: skip
+
+
+def _answers(
+    store: Checkpointer, codec: Codec, place: Place, base: Checkpoint, resume: Any
+) -> Operation[Mapping[str, Any]]:
+    questions = open_questions(base.rows)
+    by_id = interrupt_map(resume)
+    if by_id is None:
+        return _plain_answer(questions, resume)
+    known = {question.id for question in questions}
+    for identity in by_id:
+        if identity not in known:
+            yield from _refuse(store, codec, place, identity)
+    return by_id
+
+
+def _plain_answer(questions: tuple[Interrupt, ...], resume: Any) -> Mapping[str, Any]:
+    if len(questions) > 1:
+        ids = ", ".join(question.id for question in questions)
+        raise RuntimeError(
+            "When there are multiple pending interrupts, you must specify the interrupt id when "
+            f"resuming: Command(resume={{id: answer}}). Open: {ids}."
+        )
+    return {question.id: resume for question in questions}
+
+
+def _refuse(store: Checkpointer, codec: Codec, place: Place, identity: str) -> Operation[None]:
+    _, frames, rows = yield from read_thread(store, codec, place.thread, place.scope)
+    asked = {
+        question.id
+        for line in frames.values()
+        for frame in line
+        for task in frame.settled
+        for question in task.interrupts
+    }
+    asked |= {row.value.id for line in rows.values() for row in line if row.kind is RowKind.QUESTION}
+    if identity in asked:
+        raise AlreadyAnswered(
+            f"Interrupt {identity} of thread {place.thread!r} has been answered or dropped; "
+            "no node was run. Look at get_state(config).interrupts for what is open."
+        )
+    raise UnknownInterruptError(
+        f"Thread {place.thread!r} never asked {identity}. "
+        "Look at get_state(config).interrupts for what is open."
+    )

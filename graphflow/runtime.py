@@ -1,0 +1,275 @@
+"""What a node may ask of the run it is part of.
+
+A driver sets one `TaskContext` before it calls a node; everything here reads it. It is a typed
+record in a context variable, so it follows the node into the threads and asyncio tasks that
+graphflow starts, and nested runs inherit it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
+from typing import Any, Generic, Protocol, TypeVar
+
+from graphflow.errors import GraphInterrupt
+from graphflow.events import LIVE, Event
+from graphflow.ids import digest
+from graphflow.types import Config, Interrupt, StreamWriter
+
+Ctx = TypeVar("Ctx")
+
+
+class RunContext:
+    """What all tasks of one run share."""
+
+    __slots__ = ("config", "context", "ns", "sink", "store", "wanted")
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        context: Any = None,
+        store: Any = None,
+        ns: tuple[str, ...] = (),
+        wanted: frozenset[str] = frozenset(),
+        sink: Callable[[Event], None] | None = None,
+    ) -> None:
+        self.config = config
+        self.context = context
+        self.store = store
+        self.ns = ns
+        self.wanted = wanted & LIVE
+        self.sink = sink
+
+    def emit(self, mode: str, data: Any) -> None:
+        """Hand a live chunk to the listeners of `mode`, if there are any."""
+        if mode in self.wanted and self.sink is not None:
+            self.sink(Event(mode, data, self.ns))
+
+
+class TaskView(Protocol):
+    """What the context needs to know of the engine's task."""
+
+    answers: tuple[Any, ...]
+    attempt: int
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def id(self) -> str: ...
+    @property
+    def path(self) -> tuple[Any, ...]: ...
+    @property
+    def step(self) -> int: ...
+    @property
+    def triggers(self) -> tuple[str, ...]: ...
+
+
+class TaskContext:
+    """One execution of one node: its run, its task, and how far its questions have come."""
+
+    __slots__ = ("asked", "run", "signal", "task")
+
+    def __init__(self, run: RunContext, task: TaskView) -> None:
+        self.run = run
+        self.task = task
+        self.asked = 0
+        self.signal: GraphInterrupt | None = None
+
+    @property
+    def ns(self) -> tuple[str, ...]:
+        """The namespace of graphs that this task calls."""
+        return (*self.run.ns, f"{self.task.name}:{self.task.id}")
+
+    def ask(self, value: Any, response_schema: Any) -> Any:
+        """Return the answer to the task's next question, or stop the task with the question."""
+        number = self.asked
+        self.asked += 1
+        if number < len(self.task.answers):
+            return checked_answer(self.task.answers[number], response_schema)
+        question = Interrupt(
+            value,
+            digest("|".join(self.ns), str(number)),
+            json_schema(response_schema),
+            self.task.name,
+            self.run.ns,
+        )
+        self.signal = GraphInterrupt((question,))
+        raise self.signal
+
+    def config(self) -> Config:
+        """Return the run's config with this task's place in it."""
+        given, task = self.run.config, self.task
+        ns = "|".join(self.ns)
+        place = {
+            "langgraph_step": task.step,
+            "langgraph_node": task.name,
+            "langgraph_triggers": task.triggers,
+            "langgraph_path": task.path,
+            "langgraph_checkpoint_ns": ns,
+        }
+        return {
+            **given,
+            "configurable": {**given.get("configurable", {}), "checkpoint_ns": ns},
+            "metadata": {**given.get("metadata", {}), **place},
+        }
+
+    def write_custom(self, chunk: Any) -> None:
+        """Stream `chunk` to the listeners of mode `custom`."""
+        self.run.emit("custom", chunk)
+
+
+_current: ContextVar[TaskContext | None] = ContextVar("graphflow_task", default=None)
+enter_task = _current.set
+leave_task = _current.reset
+current_or_none = _current.get
+
+
+def current() -> TaskContext:
+    """Return the context of the running task.
+
+    Raises:
+        RuntimeError: Nothing runs here.
+    """
+    context = _current.get()
+    if context is None:
+        raise RuntimeError("Called get_config outside of a runnable context")
+    return context
+
+
+def interrupt(value: Any, *, response_schema: Any = None) -> Any:
+    """Ask a person: stop the node here until somebody answers, then return the answer.
+
+    The node runs again from its first line when the answer has come; questions that were answered
+    before return at once, matched by their order in the node.
+
+    Args:
+        value: The question, anything storable; shown to the person.
+        response_schema: A pydantic model, TypedDict or dataclass that the answer must fit (the
+            validated object is returned), or a JSON schema dict (not validated).
+
+    Raises:
+        GraphInterrupt: There is no answer yet. A signal (`BaseException`): let it pass.
+        pydantic.ValidationError: The answer does not fit; the question stays open.
+    """
+    return current().ask(value, response_schema)
+
+
+def json_schema(response_schema: Any) -> dict[str, Any] | None:
+    """Return the JSON schema of an answer's type; a dict is one already."""
+    if response_schema is None or isinstance(response_schema, dict):
+        return response_schema
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(response_schema).json_schema()
+
+
+def checked_answer(answer: Any, response_schema: Any) -> Any:
+    """Return `answer` as the declared type.
+
+    Raises:
+        pydantic.ValidationError: It does not fit; marked for `is_invalid_resume`.
+    """
+    if response_schema is None or isinstance(response_schema, dict):
+        return answer
+    from pydantic import TypeAdapter, ValidationError
+
+    try:
+        return TypeAdapter(response_schema).validate_python(answer)
+    except ValidationError as error:
+        error.__graphflow_invalid_resume__ = True  # type: ignore[attr-defined]  # read by is_invalid_resume
+        raise
+
+
+def get_config() -> Config:
+    """Return the config of the running task. Raises `RuntimeError` outside of one."""
+    return current().config()
+
+
+def get_stream_writer() -> StreamWriter:
+    """Return a function that streams its argument in mode `custom`."""
+    return current().write_custom
+
+
+def get_store() -> Any:
+    """Return the store the graph was compiled with, or None."""
+    return current().run.store
+
+
+def emit_message(chunk: Any, metadata: Mapping[str, Any] | None = None) -> None:
+    """Stream a part of a message in mode `messages`; does nothing where nobody listens."""
+    context = _current.get()
+    if context is not None and "messages" in context.run.wanted:
+        context.run.emit("messages", (chunk, {**message_metadata(context), **(metadata or {})}))
+
+
+_SHOWN = ("thread_id", "checkpoint_id", "checkpoint_ns", "task_id", "run_id", "assistant_id")
+
+
+def message_metadata(context: TaskContext) -> dict[str, Any]:
+    """Return what a streamed message says about where it comes from (contract §27)."""
+    config = context.config()
+    configurable = config["configurable"]
+    shown = {key: configurable[key] for key in _SHOWN if key in configurable}
+    tags = {"tags": config["tags"]} if config.get("tags") else {}
+    return {**config["metadata"], **shown, **tags}
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionInfo:
+    """Where a task stands in its run."""
+
+    thread_id: str | None
+    checkpoint_ns: str
+    """`node:task_id`, the graphs around it before, joined by `|`."""
+    task_id: str
+    node_attempt: int = 1
+    """1 for the first attempt."""
+
+    def patch(self, **changes: Any) -> ExecutionInfo:
+        """Return a copy with fields replaced."""
+        return replace(self, **changes)
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime(Generic[Ctx]):
+    """Everything a node may ask, in one object: declare a parameter `runtime: Runtime[Context]`."""
+
+    context: Ctx
+    """What the caller gave as `context=`."""
+    store: Any = None
+    stream_writer: StreamWriter = lambda _: None
+    previous: Any = None
+    execution_info: ExecutionInfo | None = None
+
+
+def get_runtime(context_schema: type[Ctx] | None = None) -> Runtime[Ctx]:
+    """Return the runtime of the running task; the argument only types the result."""
+    return runtime_of(current())
+
+
+def runtime_of(context: TaskContext) -> Runtime[Any]:
+    """Build the object that a `runtime` parameter receives."""
+    configurable = context.run.config.get("configurable", {})
+    info = ExecutionInfo(
+        configurable.get("thread_id"), "|".join(context.ns), context.task.id, context.task.attempt
+    )
+    return Runtime(
+        context.run.context, context.run.store, context.write_custom, execution_info=info
+    )
+
+
+def injected(context: TaskContext, names: tuple[str, ...]) -> dict[str, Any]:
+    """Return the keyword arguments that a callable asks for by name."""
+    return {name: _INJECTABLE[name](context) for name in names}
+
+
+_INJECTABLE: dict[str, Callable[[TaskContext], Any]] = {
+    "config": TaskContext.config,
+    "writer": lambda context: context.write_custom,
+    "store": lambda context: context.run.store,
+    "runtime": runtime_of,
+    "previous": lambda context: None,
+}
+INJECTABLE = frozenset(_INJECTABLE)

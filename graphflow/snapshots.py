@@ -1,0 +1,214 @@
+"""Snapshots: what a checkpoint looks like to a user (contract §13).
+
+A *live* snapshot shows the head with what finished tasks of the open superstep wrote; a *record*
+shows a checkpoint as the start of its superstep, with the results its tasks came to have.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from graphflow.checkpoint.history import lineage, parent_of
+from graphflow.checkpoint.protocol import Branch
+from graphflow.checkpoint.records import Frame, Pending, Row, RowKind, Settled
+from graphflow.engine import chunks
+from graphflow.engine.folding import fold
+from graphflow.engine.machine import open_questions, task_id
+from graphflow.graph.plan import Plan
+from graphflow.ids import checkpoint_id
+from graphflow.state.deltas import Unfolder
+from graphflow.types import Config, Interrupt, PregelTask, StateSnapshot
+
+
+def run_identity(thread: str, scope: str, ordinal: int) -> str:
+    """Return what makes the task ids of one branch its own."""
+    return "\x1f".join((thread, scope, str(ordinal)))
+
+
+def config_of(thread: str, scope: str, branch: Branch, seq: int) -> Config:
+    """Return the config that addresses a checkpoint."""
+    identity = checkpoint_id(seq, branch.ordinal)
+    return {
+        "configurable": {"thread_id": thread, "checkpoint_ns": scope, "checkpoint_id": identity}
+    }
+
+
+class Shots:
+    """Makes the snapshots of one graph of one thread."""
+
+    def __init__(self, plan: Plan, thread: str, scope: str) -> None:
+        self.plan = plan
+        self.thread = thread
+        self.scope = scope
+
+    def live(
+        self,
+        branch: Branch,
+        parent_branch: Branch,
+        frame: Frame,
+        values: dict[str, Any],
+        rows: Sequence[Row],
+        added: Mapping[str, Any],
+    ) -> StateSnapshot:
+        """Return the head of a branch as it stands now."""
+        tasks = self._tasks(branch, frame, _from_rows(rows))
+        finished = [row for row in rows if row.kind is RowKind.RESULT]
+        written = fold(self.plan, values, [row.value[0] for row in finished], {}).changed
+        ended = {row.index for row in finished}
+        asked = open_questions(rows)
+        tasks = [
+            task._replace(interrupts=tuple(q for q in task.interrupts if q in asked))
+            for task in tasks
+        ]
+        return self._shot(
+            branch, parent_branch, frame, {**values, **written}, tasks, added,
+            waits=tuple(t.name for i, t in enumerate(tasks) if i not in ended),
+        )  # fmt: skip
+
+    def record(
+        self,
+        branch: Branch,
+        parent_branch: Branch,
+        frame: Frame,
+        values: dict[str, Any],
+        after: Frame | None,
+        rows: Sequence[Row],
+        added: Mapping[str, Any],
+    ) -> StateSnapshot:
+        """Return a checkpoint as the start of its superstep; `after` is the frame that ended it."""
+        known = _from_rows(rows) if after is None else _from_settled(frame, after)
+        return self._shot(
+            branch, parent_branch, frame, values, self._tasks(branch, frame, known), added
+        )
+
+    def _tasks(
+        self, branch: Branch, frame: Frame, known: Mapping[int, dict[str, Any]]
+    ) -> list[PregelTask]:
+        identity = run_identity(self.thread, self.scope, branch.ordinal)
+        return [
+            PregelTask(
+                task_id(identity, frame.seq, frame.step + 1, task.name, task.is_send, place),
+                task.name,
+                _path(task, place),
+                **known.get(place, {}),
+            )
+            for place, task in enumerate(frame.pending)
+        ]
+
+    def _shot(
+        self,
+        branch: Branch,
+        parent_branch: Branch,
+        frame: Frame,
+        values: dict[str, Any],
+        tasks: Sequence[PregelTask],
+        added: Mapping[str, Any],
+        waits: tuple[str, ...] | None = None,
+    ) -> StateSnapshot:
+        parent = None
+        if frame.parent >= 0:
+            parent = config_of(self.thread, self.scope, parent_branch, frame.parent)
+        source = frame.source.name.lower()
+        return StateSnapshot(
+            chunks.visible(self.plan, {**self.plan.initial, **values}, None),
+            tuple(task.name for task in tasks) if waits is None else waits,
+            config_of(self.thread, self.scope, branch, frame.seq),
+            {**added, "source": source, "step": frame.step, "parents": {}},
+            datetime.fromtimestamp(frame.created, UTC).isoformat(),
+            parent,
+            tuple(tasks),
+            tuple(question for task in tasks for question in task.interrupts),
+        )
+
+
+def _path(task: Pending, place: int) -> tuple[Any, ...]:
+    return ("__pregel_push", place, False) if task.is_send else ("__pregel_pull", task.name)
+
+
+def _from_rows(rows: Sequence[Row]) -> dict[int, dict[str, Any]]:
+    known: dict[int, dict[str, Any]] = {}
+    for row in rows:
+        task = known.setdefault(row.index, {})
+        if row.kind is RowKind.RESULT:
+            task["result"] = chunks.result(row.value[0])
+        elif row.kind is RowKind.QUESTION:
+            task["interrupts"] = (row.value,)
+        elif row.kind is RowKind.ERROR:
+            task["error"] = row.value
+    return known
+
+
+def _from_settled(frame: Frame, after: Frame) -> dict[int, dict[str, Any]]:
+    known: dict[int, dict[str, Any]] = {}
+    for task in after.settled:
+        place = task.index if task.index >= 0 else _first(frame, task, known)
+        if place is not None:
+            interrupts: tuple[Interrupt, ...] = task.interrupts[-1:]
+            known[place] = {"result": chunks.result(task.writes), "interrupts": interrupts}
+    return known
+
+
+def _first(frame: Frame, settled: Settled, known: Mapping[int, Any]) -> int | None:
+    for place, task in enumerate(frame.pending):
+        if task.name == settled.name and place not in known:
+            return place
+    return None
+
+
+def unknown_thread(config: Config) -> StateSnapshot:
+    """Return the snapshot of a thread that does not exist."""
+    return StateSnapshot({}, (), config, None, None, None, (), ())
+
+
+def newest_first(
+    shots: Shots,
+    branches: Sequence[Branch],
+    frames: Mapping[int, Sequence[Frame]],
+    rows: Mapping[int, Sequence[Row]],
+) -> Iterator[StateSnapshot]:
+    """Yield the checkpoints of all branches as records, newest first."""
+    lines = [_Line(shots, branches, branch, frames, rows).backwards() for branch in branches]
+    for _, _, shot in heapq.merge(*lines, key=lambda item: (-item[0], -item[1])):
+        yield shot
+
+
+class _Line:
+    """One branch, walked from its head to its beginning."""
+
+    def __init__(
+        self,
+        shots: Shots,
+        branches: Sequence[Branch],
+        branch: Branch,
+        frames: Mapping[int, Sequence[Frame]],
+        rows: Mapping[int, Sequence[Row]],
+    ) -> None:
+        self.shots = shots
+        self.branches = branches
+        self.branch = branch
+        self.frames = frames
+        self.rows = rows
+
+    def backwards(self) -> Iterator[tuple[int, int, StateSnapshot]]:
+        line = lineage(self.branches, self.branch, self.branch.head)
+        unfolder = Unfolder()
+        added: list[Mapping[str, Any]] = [{}]
+        for place, upto in reversed(line):
+            for frame in self.frames[place.id]:
+                if frame.seq <= upto:
+                    unfolder.apply(frame.delta)
+                    added.append(frame.metadata if frame.metadata is not None else added[-1])
+        after: Frame | None = None
+        for frame in reversed(self.frames[self.branch.id]):
+            parent = parent_of(self.branches, self.branch, frame)
+            rows = self.rows[self.branch.id] if after is None else ()
+            values = unfolder.values()
+            shot = self.shots.record(
+                self.branch, parent, frame, values, after, rows, added.pop()
+            )
+            yield frame.seq, self.branch.ordinal, shot
+            after = frame
+            unfolder.undo()

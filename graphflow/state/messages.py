@@ -1,0 +1,322 @@
+"""The conversation in a graph's state: `MessagesState`, and `add_messages` which keeps it.
+
+`add_messages` merges by id: a message with a known id replaces the old one where it stands, a new
+one is appended, `RemoveMessage` takes one out. Everything message-like is accepted and turned into
+`Message`. Ids are given by `identify_messages` before a write is saved or streamed, so that all
+observers see the same ones.
+
+`merge_messages` is the same rule for the engine: it also tells what changed, and its cost depends
+on the new messages (plus one shallow copy of the list), not on the length of the conversation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from itertools import groupby
+from typing import Annotated, Any, Literal, TypeAlias, TypedDict, cast, overload
+
+from graphflow.state.message import (
+    REMOVE_ALL_MESSAGES,
+    ROLES,
+    AIMessage,
+    HumanMessage,
+    Message,
+    RemoveMessage,
+    SystemMessage,
+    ToolMessage,
+    new_message_id,
+)
+from graphflow.state.message_chunk import MessageChunk
+from graphflow.state.message_parts import Part, ToolCall, ToolCallChunk, Usage, openai_content
+
+__all__ = [
+    # the reducer
+    "MessagesState",
+    "add_messages",
+    "coerce_messages",
+    "identify_messages",
+    "merge_messages",
+    # messages
+    "Message",
+    "MessageChunk",
+    "RemoveMessage",
+    "REMOVE_ALL_MESSAGES",
+    "HumanMessage",
+    "AIMessage",
+    "SystemMessage",
+    "ToolMessage",
+    # their pieces
+    "Part",
+    "ToolCall",
+    "ToolCallChunk",
+    "Usage",
+]
+
+MessageOrRemoval: TypeAlias = Message | RemoveMessage
+MessageChange: TypeAlias = (
+    tuple[Literal["append"], list[Message]] | tuple[Literal["splice"], int, int, list[Message]]
+)
+"""`("append", items)` or `("splice", index, count, items)`; applied in order to the old list."""
+
+
+def coerce_messages(value: Any) -> list[MessageOrRemoval]:
+    """Reads one message-like value, or many.
+
+    A list, or any other iterable that is not itself a message, is many; a `(role, text)` tuple,
+    a string, a mapping and an object with `type` and `content` are one.
+
+    Raises:
+        TypeError: Something in it is not message-like.
+        ValueError: A mapping or tuple names no known role.
+    """
+    if isinstance(value, list):
+        return [_coerce(item) for item in value]
+    if _is_single(value):
+        return [_coerce(value)]
+    return [_coerce(item) for item in value]
+
+
+def identify_messages(value: Any) -> list[MessageOrRemoval]:
+    """Reads message-like values and gives an id to every message that has none."""
+    return [
+        message if message.id is not None else message.with_id(new_message_id())
+        for message in coerce_messages(value)
+    ]
+
+
+def _is_single(value: Any) -> bool:
+    if isinstance(value, tuple):
+        return _is_pair(value)
+    return isinstance(value, str | Mapping) or hasattr(value, "type") or not _is_iterable(value)
+
+
+def _is_pair(value: Any) -> bool:
+    return len(value) == 2 and isinstance(value[0], str) and value[0] in ROLES
+
+
+def _is_iterable(value: Any) -> bool:
+    return hasattr(value, "__iter__")
+
+
+def _coerce(value: Any) -> MessageOrRemoval:
+    kind = type(value)
+    if kind is Message or kind is RemoveMessage:
+        return cast("MessageOrRemoval", value)
+    if isinstance(value, MessageChunk):
+        return value.to_message()
+    if isinstance(value, str):
+        return Message(role="user", content=value)
+    if isinstance(value, Mapping):
+        return _from_mapping(value)
+    if isinstance(value, tuple | list) and len(value) == 2:
+        return _from_mapping({"role": value[0], "content": value[1]})
+    return _from_object(value)
+
+
+def _from_mapping(value: Mapping[str, Any]) -> MessageOrRemoval:
+    role = value.get("role") or value.get("type")
+    if role == "remove":
+        return RemoveMessage(value["id"])
+    if role not in ROLES:
+        raise ValueError(
+            f"A message needs a 'role' out of {sorted(ROLES)} and a 'content'; got {value!r}"
+        )
+    fields = {key: item for key, item in value.items() if key != "type"}
+    return Message.from_openai({**fields, "role": role})
+
+
+def _from_object(value: Any) -> MessageOrRemoval:
+    """Reads an object of another library by its attributes, LangChain's message classes first."""
+    if not hasattr(value, "type") or not hasattr(
+        value, "id" if value.type == "remove" else "content"
+    ):
+        raise TypeError(
+            f"{type(value).__name__} is not message-like: give a Message, a dict with 'role' and "
+            "'content', a (role, text) tuple or a string"
+        )
+    names = ("id", "content", "name", "tool_calls", "tool_call_id")
+    fields = {name: getattr(value, name, None) for name in names}
+    fields = {name: item for name, item in fields.items() if item}
+    status = "error" if getattr(value, "status", None) == "error" else "ok"
+    meta = dict(getattr(value, "response_metadata", None) or {})
+    role = str(value.type).removesuffix("MessageChunk").lower()
+    return _from_mapping({**fields, "role": role, "status": status, "meta": meta})
+
+
+_ABSENT: Any = object()
+
+
+@overload
+def add_messages(
+    *, format: Literal["langchain-openai"] | None = None
+) -> Callable[[Any, Any], list[Message]]: ...
+@overload
+def add_messages(
+    left: Any, right: Any, *, format: Literal["langchain-openai"] | None = None
+) -> list[Message]: ...
+def add_messages(
+    left: Any = _ABSENT, right: Any = _ABSENT, *, format: Literal["langchain-openai"] | None = None
+) -> list[Message] | Callable[[Any, Any], list[Message]]:
+    """Merges two lists of messages by id and returns a new list.
+
+    Without both sides it returns a reducer that applies `format`.
+
+    Args:
+        left: The messages so far: one message-like value, or many.
+        right: The new ones, likewise.
+        format: `"langchain-openai"` turns contents into OpenAI's blocks.
+
+    Raises:
+        ValueError: A side is None; `format` is unknown; a `RemoveMessage` names no known id.
+    """
+    if format is not None and format != "langchain-openai":
+        raise ValueError(f"Unrecognized format={format!r}. Use 'langchain-openai' or None.")
+    if left is _ABSENT and right is _ABSENT:
+        return lambda left, right: add_messages(left, right, format=format)
+    _refuse_missing(left, right)
+    old, positions, _ = merge_messages([], {}, identify_messages(left))
+    merged, _, _ = merge_messages(old, positions, identify_messages(right))
+    return merged if format is None else [_in_openai_blocks(message) for message in merged]
+
+
+# The mark by which a schema knows that the key can be merged in O(new messages).
+add_messages.__graphflow_messages__ = True  # type: ignore[attr-defined]
+
+
+def _refuse_missing(left: Any, right: Any) -> None:
+    for side, value in (("left", left), ("right", right)):
+        if value is None or value is _ABSENT:
+            given = "None" if value is None else "missing"
+            raise ValueError(f"add_messages needs both sides; {side!r} is {given}. [] is nothing.")
+
+
+def _in_openai_blocks(message: Message) -> Message:
+    content = openai_content(message.content)
+    return message if content is message.content else replace(message, content=content)
+
+
+class MessagesState(TypedDict):
+    """A state with one key, the conversation; subclass it to add keys."""
+
+    messages: Annotated[list[Message], add_messages]
+    """Merged by id: see `add_messages`."""
+
+
+def merge_messages(
+    left: list[Message], positions: dict[str, int], right: Sequence[MessageOrRemoval]
+) -> tuple[list[Message], dict[str, int], list[MessageChange]]:
+    """Merges identified messages into a list and tells what changed.
+
+    Messages are values: an object that already stands in `left` counts as unchanged. To change a
+    message, give a new one with its id.
+
+    Args:
+        left: The list so far; not changed.
+        positions: Index of every id in `left`; belongs to the merge from here on, use the returned
+            one.
+        right: What `identify_messages` returned.
+
+    Returns:
+        The new list, its positions, and the changes: applied in order to `left` they give the new
+        list.
+
+    Raises:
+        ValueError: A `RemoveMessage` names an id that neither `left` nor `right` has; `positions`
+            is unchanged then.
+    """
+    merge = _Merge(left, positions)
+    for message in right:
+        if type(message) is not RemoveMessage:
+            merge.put(cast("Message", message))
+        elif message.id == REMOVE_ALL_MESSAGES:
+            merge.clear()
+        else:
+            merge.remove(message.id)
+    return merge.result()
+
+
+class _Merge:
+    """The changes to a list so far; nothing is touched before `result`."""
+
+    __slots__ = ("added", "cleared", "dropped", "left", "positions", "removed", "replaced")
+
+    def __init__(self, left: list[Message], positions: dict[str, int]) -> None:
+        self.left = left
+        self.positions = positions
+        self.added: dict[str, Message] = {}
+        self.dropped: set[str] = set()
+        self.replaced: dict[int, Message] = {}
+        self.removed: set[int] = set()
+        self.cleared = False
+
+    def put(self, message: Message) -> None:
+        id = cast("str", message.id)
+        at = None if self.cleared else self.positions.get(id)
+        if at is None:
+            self.added[id] = message
+        else:
+            self.replaced[at] = message
+            self.removed.discard(at)
+
+    def remove(self, id: str) -> None:
+        at = self.positions.get(id)
+        if self.added.pop(id, None) is not None:
+            self.dropped.add(id)
+        elif at is not None:
+            self.removed.add(at)
+        elif id not in self.dropped:
+            raise ValueError(
+                f"Attempting to delete a message with an ID that doesn't exist ({id!r})"
+            )
+
+    def clear(self) -> None:
+        self.dropped.update(self.added)
+        self.added.clear()
+        self.replaced.clear()
+        self.cleared = True
+
+    def result(self) -> tuple[list[Message], dict[str, int], list[MessageChange]]:
+        changes = self._changes_to_left()
+        messages = self._kept()
+        kept = len(messages)
+        if self.added:
+            tail = list(self.added.values())
+            messages += tail
+            changes.append(("append", tail))
+        return messages, self._new_positions(messages, kept), changes
+
+    def _kept(self) -> list[Message]:
+        if self.cleared:
+            return []
+        messages = self.left.copy()
+        for at, message in self.replaced.items():
+            messages[at] = message
+        if self.removed:
+            return [m for at, m in enumerate(messages) if at not in self.removed]
+        return messages
+
+    def _changes_to_left(self) -> list[MessageChange]:
+        if self.cleared:
+            return [("splice", 0, len(self.left), [])] if self.left else []
+        changes: list[MessageChange] = [
+            ("splice", at, 1, [message])
+            for at, message in self.replaced.items()
+            if at not in self.removed and message is not self.left[at]
+        ]
+        changes += [("splice", start, count, []) for start, count in _runs(self.removed)]
+        return changes
+
+    def _new_positions(self, messages: list[Message], kept: int) -> dict[str, int]:
+        if self.cleared or self.removed:
+            return {cast("str", message.id): at for at, message in enumerate(messages)}
+        for at, id in enumerate(self.added, kept):
+            self.positions[id] = at
+        return self.positions
+
+
+def _runs(indices: Iterable[int]) -> list[tuple[int, int]]:
+    """Returns `(start, count)` of neighbouring indices, last run first."""
+    runs = groupby(enumerate(sorted(indices)), key=lambda pair: pair[1] - pair[0])
+    ordered = [[index for _, index in run] for _, run in runs]
+    return [(run[0], len(run)) for run in reversed(ordered)]

@@ -1,0 +1,302 @@
+"""StateGraph: what users write graphs with.
+
+    graph = StateGraph(State)
+    graph.add_node("draft", draft)
+    graph.add_edge(START, "draft")
+    app = graph.compile()
+
+The builder collects; `compile` checks everything at once and returns a graph that runs. Compiling
+the same builder again, or changing it later, does not touch what was compiled before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import Any, Generic, TypeVar
+
+from graphflow.compiled import CompiledStateGraph
+from graphflow.graph.callables import callee_of, first_hint, literal_ends, name_of
+from graphflow.graph.declaration import Declaration, NodeSpec, RouteSpec
+from graphflow.graph.lint import Finding, lint, warn
+from graphflow.graph.plan import make_plan
+from graphflow.graph.validation import check_name, validate
+from graphflow.state.schema import Schema, is_annotated_class, schema_of
+from graphflow.types import END, START, Command, RetryPolicy
+
+StateT = TypeVar("StateT")
+Node = Any
+"""A function of the state, sync or async; a callable object; a compiled graph; a Runnable."""
+
+
+class StateGraph(Generic[StateT]):
+    """Builder of a graph over a typed state.
+
+    Args:
+        state_schema: TypedDict, dataclass, pydantic model, or a bare type for a state without keys.
+        context_schema: Type of the `context=` that runs are given; nodes see it as
+            `runtime.context`.
+        input_schema: Keys that the input may have; default: those of the state.
+        output_schema: Keys that `invoke` returns; default: those of the state.
+
+    Raises:
+        ValueError: A reducer of the state does not take two positional parameters.
+        TypeError: The schema declares no keys.
+    """
+
+    def __init__(
+        self,
+        state_schema: type[StateT] | Any,
+        context_schema: type | None = None,
+        *,
+        input_schema: type | None = None,
+        output_schema: type | None = None,
+    ) -> None:
+        self.state_schema = state_schema
+        self.context_schema = context_schema
+        self._schemas: dict[int, Schema] = {}
+        self._state = self._schema(state_schema)
+        self._input = self._schema(input_schema) if input_schema else self._state
+        self._output = self._schema(output_schema) if output_schema else self._state
+        self._nodes: dict[str, NodeSpec] = {}
+        self._edges: dict[tuple[str, str], None] = {}
+        self._joins: dict[tuple[tuple[str, ...], str], None] = {}
+        self._routes: dict[tuple[str, str], RouteSpec] = {}
+
+    def _schema(self, declared: Any) -> Schema:
+        known = self._schemas.get(id(declared))
+        if known is None:
+            known = self._schemas[id(declared)] = schema_of(declared)
+        return known
+
+    # -- nodes ---------------------------------------------------------------------------------
+
+    def add_node(
+        self,
+        node: str | Node,
+        action: Node | None = None,
+        *,
+        defer: bool = False,
+        metadata: Mapping[str, Any] | None = None,
+        input_schema: type | None = None,
+        retry_policy: RetryPolicy | Sequence[RetryPolicy] | None = None,
+        destinations: Mapping[str, str] | Sequence[str] | None = None,
+    ) -> StateGraph[StateT]:
+        """Add a node and return the builder.
+
+        Args:
+            node: Its name, or the node itself, named after its function.
+            action: The node, where `node` is a name.
+            defer: Hold it back until nothing else would run.
+            metadata: Shown in drawings and streams.
+            input_schema: Keys that it reads; default: the type hint of its first parameter, else
+                the state.
+            retry_policy: When it runs again after an error; the first that matches decides.
+            destinations: Where its Commands may go; for checks and drawings only.
+
+        Raises:
+            ValueError: The name is taken or reserved.
+            TypeError: The node cannot be called.
+        """
+        name, target = (node, action) if isinstance(node, str) else (name_of(node), node)
+        name = str(getattr(name, "value", name))
+        check_name(name)
+        if name in self._nodes:
+            raise ValueError(f"Node `{name}` already present.")
+        if target is None:
+            raise TypeError(f"Node `{name}` has no action: add_node(name, function).")
+        callee = callee_of(target, where=f"Node `{name}`")
+        self._nodes[name] = NodeSpec(
+            name,
+            callee,
+            self._node_schema(target, input_schema),
+            defer,
+            _policies(retry_policy),
+            tuple(destinations) if destinations else literal_ends(target, Command),
+            metadata,
+            target if isinstance(target, CompiledStateGraph) else None,
+        )
+        return self
+
+    def _node_schema(self, target: Any, declared: type | None) -> Schema | None:
+        if isinstance(target, CompiledStateGraph):
+            return target.plan.input
+        hint = declared or first_hint(target, self.state_schema)
+        return self._schema(hint) if is_annotated_class(hint) else None
+
+    # -- edges ---------------------------------------------------------------------------------
+
+    def add_edge(self, start_key: str | Sequence[str], end_key: str) -> StateGraph[StateT]:
+        """Run `end_key` in the superstep after `start_key`; of a list, once all have finished.
+
+        Raises:
+            ValueError: END is a source, START a target, or a join names an unknown node.
+        """
+        sources = (start_key,) if isinstance(start_key, str) else tuple(start_key)
+        if END in sources:
+            raise ValueError("END cannot be a start node")
+        if end_key == START:
+            raise ValueError("START cannot be an end node")
+        if isinstance(start_key, str):
+            self._edges[(start_key, end_key)] = None
+            return self
+        for name in (*sources, end_key):
+            if name not in self._nodes and name != END:
+                raise ValueError(f"Need to add_node `{name}` first")
+        if not sources:
+            raise ValueError(f"The join into `{end_key}` has no sources")
+        self._joins[(sources, end_key)] = None
+        return self
+
+    def add_conditional_edges(
+        self,
+        source: str,
+        path: Callable[..., Any],
+        path_map: Mapping[Hashable, str] | Sequence[str] | None = None,
+    ) -> StateGraph[StateT]:
+        """Ask `path` where to go whenever `source` has finished.
+
+        Args:
+            source: A node, or START.
+            path: Gets the state with the node's own writes; returns node names, END, `Send`s, or a
+                list of these. May be async.
+            path_map: What the results stand for, or the list of names it may return.
+
+        Raises:
+            ValueError: The node has a conditional edge of that name already.
+        """
+        callee = callee_of(path, where=f"Conditional edge of `{source}`")
+        name = name_of(path)
+        if (source, name) in self._routes:
+            raise ValueError(f"Branch with name `{name}` already exists for node `{source}`")
+        hint = first_hint(path, self.state_schema)
+        schema = self._schema(hint) if is_annotated_class(hint) else None
+        self._routes[(source, name)] = RouteSpec(source, name, callee, _ends(path, path_map), schema)
+        return self
+
+    def set_entry_point(self, key: str) -> StateGraph[StateT]:
+        """Start with `key`: `add_edge(START, key)`."""
+        return self.add_edge(START, key)
+
+    def set_finish_point(self, key: str) -> StateGraph[StateT]:
+        """End after `key`: `add_edge(key, END)`."""
+        return self.add_edge(key, END)
+
+    def set_conditional_entry_point(
+        self,
+        path: Callable[..., Any],
+        path_map: Mapping[Hashable, str] | Sequence[str] | None = None,
+    ) -> StateGraph[StateT]:
+        """Ask `path` where to start: `add_conditional_edges(START, path)`."""
+        return self.add_conditional_edges(START, path, path_map)
+
+    def add_sequence(self, nodes: Sequence[Node | tuple[str, Node]]) -> StateGraph[StateT]:
+        """Add nodes and chain them. The first still needs an edge from START.
+
+        Raises:
+            ValueError: There are none, or a name comes twice.
+        """
+        if not nodes:
+            raise ValueError("Sequence requires at least one node.")
+        names = []
+        for entry in nodes:
+            name, node = entry if isinstance(entry, tuple) else (name_of(entry), entry)
+            self.add_node(name, node)
+            names.append(name)
+        for source, target in zip(names, names[1:], strict=False):
+            self.add_edge(source, target)
+        return self
+
+    # -- finishing -----------------------------------------------------------------------------
+
+    def declaration(
+        self,
+        name: str = "LangGraph",
+        interrupt_before: Sequence[str] = (),
+        interrupt_after: Sequence[str] = (),
+    ) -> Declaration:
+        """Return all that was said so far, as a record that later calls do not change."""
+        return Declaration(
+            name,
+            self._state,
+            self._input,
+            self._output,
+            dict(self._nodes),
+            tuple(self._edges),
+            tuple(self._joins),
+            tuple(self._routes.values()),
+            tuple(interrupt_before),
+            tuple(interrupt_after),
+        )
+
+    def lint(self) -> list[Finding]:
+        """Return what is legal but can hardly be meant, each with node, edge and advice."""
+        return lint(self.declaration())
+
+    def validate(self) -> StateGraph[StateT]:
+        """Refuse a graph that cannot run. Raises `ValueError` with all faults."""
+        validate(self.declaration())
+        return self
+
+    def compile(
+        self,
+        checkpointer: Any = None,
+        *,
+        cache: Any = None,
+        store: Any = None,
+        interrupt_before: Sequence[str] | str | None = None,
+        interrupt_after: Sequence[str] | str | None = None,
+        debug: bool = False,
+        name: str | None = None,
+    ) -> CompiledStateGraph:
+        """Check the graph and make it ready to run.
+
+        Args:
+            checkpointer: Where supersteps are committed; None: nowhere (or, as a node, where the
+                graph around it does).
+            cache: Not used yet.
+            store: Given to nodes as `store` and `runtime.store`.
+            interrupt_before: Nodes before which runs stop for a person; `"*"`: all.
+            interrupt_after: Nodes after which runs stop.
+            debug: Print what happens.
+            name: How drawings and subgraph events call it.
+
+        Raises:
+            ValueError: Lists every fault of the declaration, one a line.
+            TypeError: `checkpointer` is none.
+
+        Warns:
+            GraphWarning: What `lint()` finds.
+        """
+        before, after = _names(interrupt_before), _names(interrupt_after)
+        declaration = self.declaration(name or "LangGraph", before, after)
+        validate(declaration)
+        warn(declaration)
+        return CompiledStateGraph(
+            declaration,
+            make_plan(declaration),
+            checkpointer=checkpointer,
+            store=store,
+            context_schema=self.context_schema,
+            debug=debug,
+        )
+
+
+def _names(given: Sequence[str] | str | None) -> tuple[str, ...]:
+    if given is None:
+        return ()
+    return (given,) if isinstance(given, str) else tuple(given)
+
+
+def _policies(given: RetryPolicy | Sequence[RetryPolicy] | None) -> tuple[RetryPolicy, ...]:
+    if given is None:
+        return ()
+    return (given,) if isinstance(given, RetryPolicy) else tuple(given)
+
+
+def _ends(
+    path: Callable[..., Any], path_map: Mapping[Hashable, str] | Sequence[str] | None
+) -> Mapping[Any, str] | None:
+    if isinstance(path_map, Mapping):
+        return dict(path_map)
+    names = path_map if path_map is not None else literal_ends(path)
+    return {name: name for name in names} or None

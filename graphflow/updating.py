@@ -1,0 +1,187 @@
+"""Updating a thread by hand: `update_state` and `bulk_update_state` (contract §16).
+
+An update acts as if a node had returned its values: reducers apply and the node's edges and
+conditional edges decide what is next. It closes the open superstep.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Sequence
+from typing import Any, NamedTuple
+
+from graphflow.checkpoint.codec import Codec
+from graphflow.checkpoint.frames import pack_frame
+from graphflow.checkpoint.history import Checkpoint, load
+from graphflow.checkpoint.protocol import Branch, Checkpointer, Operation
+from graphflow.checkpoint.recorder import Recorder
+from graphflow.checkpoint.records import Pending, Row, RowKind, Source
+from graphflow.drivers.call import perform_update
+from graphflow.engine.machine import Machine
+from graphflow.engine.returns import read_input
+from graphflow.engine.turn import Options, Outcome, Turn
+from graphflow.errors import InvalidUpdateError
+from graphflow.graph.plan import Plan
+from graphflow.opening import Place, compared_keys, fork, fork_frame, is_past, start_at
+from graphflow.runtime import RunContext, TaskContext
+from graphflow.snapshots import config_of, run_identity
+from graphflow.types import COPY, END, INPUT, START, Config, StateUpdate
+
+ALONE = (END, INPUT, COPY)
+"""What `as_node` may be only by itself in a superstep."""
+
+
+class Editing(NamedTuple):
+    """A superstep of updates that is ready to be worked out."""
+
+    machine: Machine
+    recorder: Recorder
+    base: Checkpoint | None
+    place: Place
+    updates: Sequence[StateUpdate]
+
+
+def check_supersteps(supersteps: Sequence[Sequence[StateUpdate]]) -> None:
+    """Refuse an update that says nothing.
+
+    Raises:
+        ValueError: There are no supersteps, or one is empty.
+        InvalidUpdateError: One of several updates does not say `as_node`, or must be alone.
+    """
+    if not supersteps:
+        raise ValueError("No supersteps provided")
+    for updates in supersteps:
+        if not updates:
+            raise ValueError("No updates provided")
+        if len(updates) > 1 and any(update.as_node is None for update in updates):
+            raise InvalidUpdateError("Each of several updates in a superstep needs as_node.")
+        if len(updates) > 1 and any(update.as_node in ALONE for update in updates[1:]):
+            raise InvalidUpdateError(f"as_node {ALONE} must be alone in its superstep.")
+
+
+def open_edit(
+    plan: Plan, store: Checkpointer, codec: Codec, place: Place, updates: Sequence[StateUpdate]
+) -> Operation[Editing]:
+    """Load what an update is based on.
+
+    Raises:
+        InvalidUpdateError: The node does not exist, or it is not clear which is meant.
+    """
+    base = yield from load(
+        store, codec, place.thread, place.scope, at=place.at, branch=place.branch
+    )
+    if updates[0].as_node is None:
+        name = yield from _last_writer(store, codec, place, base)
+        updates = [updates[0]._replace(as_node=name)]
+    for update in updates:
+        if update.as_node not in plan.nodes and update.as_node not in ALONE:
+            raise InvalidUpdateError(f"Node {update.as_node} does not exist")
+    if updates[0].as_node == COPY:
+        base = yield from _copied(store, codec, place, base)
+        updates = [
+            StateUpdate(*entry) if isinstance(entry, tuple) else entry
+            for entry in updates[0].values or ()
+        ]
+    elif base is not None and is_past(place, base):
+        name = f"fork-{base.newest_seq + 1}"
+        base = yield from fork(store, codec, place, base, name, with_frame=False)
+    identity = run_identity(place.thread, place.scope, base.branch.ordinal if base else 0)
+    options = Options(identity, records=True, metadata=base.metadata if base else {})
+    machine = Machine(plan, options, start_at(plan, base))
+    recorder = Recorder(store, codec, place.thread, place.scope, base, compared_keys(plan))
+    return Editing(machine, recorder, base, place, updates)
+
+
+def _last_writer(
+    store: Checkpointer, codec: Codec, place: Place, base: Checkpoint | None
+) -> Operation[str]:
+    while base is not None:
+        names = list(dict.fromkeys(task.name for task in base.frame.settled))
+        if len(names) > 1:
+            raise InvalidUpdateError(
+                f"Ambiguous update, specify as_node: {', '.join(names)} all ran last."
+            )
+        if names:
+            return names[0]
+        if base.frame.source is Source.INPUT or base.frame.parent < 0:
+            break
+        at = (base.frame.parent, base.parent_branch.ordinal)
+        base = yield from load(store, codec, place.thread, place.scope, at=at)
+    return START
+
+
+def _copied(
+    store: Checkpointer, codec: Codec, place: Place, base: Checkpoint | None
+) -> Operation[Checkpoint]:
+    """Make a sibling of a checkpoint: same parent, same state, same tasks, no answers."""
+    if base is None:
+        raise InvalidUpdateError("as_node='__copy__' needs a checkpoint to copy.")
+    old = base.frame
+    seq = base.newest_seq + 1
+    frame = fork_frame(old, seq)._replace(delta=old.delta, parent=old.parent, step=old.step)
+    yield from store.begin(write=True)
+    branch = yield from store.create_branch(
+        place.thread, place.scope, f"copy-{seq}", *_origin(base)
+    )
+    yield from store.append(
+        branch.id, branch.head, [pack_frame(codec, frame)], drop_rows=False
+    )
+    yield from store.end()
+    return base._replace(
+        branch=branch._replace(head=seq), frame=frame, rows=(), newest_seq=seq
+    )
+
+
+def _origin(base: Checkpoint) -> tuple[int | None, int]:
+    if base.frame.parent < 0:
+        return None, -1
+    return base.parent_branch.id, base.frame.parent
+
+
+Working = Generator[Any, Any, Turn]
+
+
+def work_out(editing: Editing, config: Config) -> Working:
+    """Work out the frame of an update. Yields coroutines of asynchronous path functions."""
+    machine, updates, now = editing.machine, editing.updates, time.time()
+    only = updates[0].as_node if updates else None
+    if not updates:
+        return Turn(None, (), (), None)  # type: ignore[arg-type]  # a copy: nothing more to commit
+    if only == END:
+        return machine.rewrite(Source.UPDATE, (), now, _stored_writes(editing.base))
+    if only == INPUT:
+        writes = read_input(machine.plan, updates[0].values)
+        return machine.rewrite(Source.INPUT, (Pending(START, False, writes),), now)
+    context = RunContext(config)
+    outcomes: list[Outcome] = []
+    for update, index in zip(updates, _places(editing), strict=True):
+        assert update.as_node is not None
+        task = machine.task_for(update.as_node, index)
+        outcome = yield from perform_update(
+            machine, TaskContext(context, task), task, update.values
+        )
+        outcomes.append(outcome)
+    return machine.update(outcomes, now)
+
+
+def _stored_writes(base: Checkpoint | None) -> list[Any]:
+    rows: Sequence[Row] = base.rows if base else ()
+    return [row.value[0] for row in rows if row.kind is RowKind.RESULT]
+
+
+def _places(editing: Editing) -> list[int]:
+    pending = editing.base.frame.pending if editing.base else ()
+    free = {index: task.name for index, task in enumerate(pending)}
+    places = []
+    for update in editing.updates:
+        place = next((index for index, name in free.items() if name == update.as_node), -1)
+        free.pop(place, None)
+        places.append(place)
+    return places
+
+
+def edited_config(editing: Editing, turn: Turn) -> Config:
+    """Return the config of the checkpoint that an update made."""
+    branch = editing.recorder.branch or Branch(0, 0, "main", None, -1, -1)
+    seq = turn.commit.frames[-1].seq if turn.commit else branch.head
+    return config_of(editing.place.thread, editing.place.scope, branch, seq)
