@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Generator, Iterator, Mapping, Sequence
+from dataclasses import replace
 from types import CoroutineType
 from typing import Any, TypeVar
 
@@ -21,8 +22,9 @@ from graphflow.calls import (
     warn_without_store,
 )
 from graphflow.checkpoint.codec import Codec
-from graphflow.checkpoint.history import load, read_thread
+from graphflow.checkpoint.history import load, path_to, read_thread
 from graphflow.checkpoint.protocol import Checkpointer, Operation
+from graphflow.checkpoint.records import RowKind
 from graphflow.drivers.event_loop import LoopDriver
 from graphflow.drivers.portal import portal
 from graphflow.drivers.saving import Saver
@@ -31,7 +33,9 @@ from graphflow.engine import chunks
 from graphflow.engine.machine import Machine
 from graphflow.events import Event
 from graphflow.graph.declaration import Declaration
+from graphflow.graph.diagram import Diagram, Overlay
 from graphflow.graph.lint import Finding, lint
+from graphflow.graph.picture import Picture, diagram_of, overlay_of
 from graphflow.graph.plan import Plan
 from graphflow.opening import Opened, Place, open_run, place_of
 from graphflow.runtime import RunContext
@@ -327,6 +331,55 @@ class CompiledStateGraph:
     def lint(self) -> list[Finding]:
         """Return what is legal in the declaration but can hardly be meant."""
         return lint(self.declaration)
+
+    # -- pictures ------------------------------------------------------------------------------
+
+    def get_graph(self, config: Config | None = None, *, xray: bool = True) -> Picture:
+        """Return the graph's picture; with a config that names a thread, its run drawn over it.
+
+        Args:
+            config: Names the thread and, with a `checkpoint_id`, how far its run is shown.
+            xray: Whether subgraphs are shown from inside.
+        """
+        diagram = diagram_of(self.declaration)
+        if not xray:
+            nodes = tuple(replace(node, inner=None) for node in diagram.nodes)
+            diagram = replace(diagram, nodes=nodes)
+        if config is None:
+            return Picture(diagram)
+        return Picture(diagram, self._saver().run(self._overlay(diagram, self._merged(config))))
+
+    def draw_svg(self, config: Config | None = None) -> str:
+        """Return the picture as a self-contained SVG document; see `get_graph`."""
+        return self.get_graph(config).draw_svg()
+
+    def draw_mermaid(self, config: Config | None = None) -> str:
+        """Return the picture as Mermaid source; see `get_graph`."""
+        return self.get_graph(config).draw_mermaid()
+
+    def to_dot(self, config: Config | None = None) -> str:
+        """Return the picture as Graphviz source; see `get_graph`."""
+        return self.get_graph(config).to_dot()
+
+    def draw_text(self, config: Config | None = None) -> str:
+        """Return the picture as plain text; see `get_graph`."""
+        return self.get_graph(config).draw_text()
+
+    def _repr_mimebundle_(self, **options: Any) -> dict[str, str]:
+        return self.get_graph()._repr_mimebundle_(**options)
+
+    def _overlay(self, diagram: Diagram, config: Config) -> Operation[Overlay]:
+        place = place_of(config)
+        branches, frames, rows = yield from read_thread(
+            self._saver(), self.codec, place.thread, place.scope
+        )
+        path, open_rows = path_to(branches, frames, rows, place.at)
+        steps = [([t.name for t in f.settled], [t.name for t in f.pending]) for f in path]
+        pending = path[-1].pending if path else ()
+        failed = frozenset(pending[r.index].name for r in open_rows if r.kind is RowKind.ERROR)
+        ended = {row.index for row in open_rows if row.kind is RowKind.RESULT}
+        waiting = frozenset(t.name for i, t in enumerate(pending) if i not in ended) - failed
+        return overlay_of(diagram, steps, waiting, failed)
 
     # -- how a call goes -----------------------------------------------------------------------
 

@@ -23,7 +23,7 @@ Ctx = TypeVar("Ctx")
 class RunContext:
     """What all tasks of one run share."""
 
-    __slots__ = ("config", "context", "ns", "sink", "store", "wanted")
+    __slots__ = ("config", "context", "ns", "sink", "store", "streamed", "wanted")
 
     def __init__(
         self,
@@ -40,6 +40,8 @@ class RunContext:
         self.store = store
         self.ns = ns
         self.wanted = wanted & LIVE
+        self.streamed: set[str | None] = set()
+        """Ids of messages that listeners of mode `messages` have seen."""
         self.sink = sink
 
     def emit(self, mode: str, data: Any) -> None:
@@ -201,7 +203,12 @@ def emit_message(chunk: Any, metadata: Mapping[str, Any] | None = None) -> None:
     """Stream a part of a message in mode `messages`; does nothing where nobody listens."""
     context = _current.get()
     if context is not None and "messages" in context.run.wanted:
-        context.run.emit("messages", (chunk, {**message_metadata(context), **(metadata or {})}))
+        told = message_metadata(context)
+        told.update(metadata or {})
+        if tags := [*context.run.config.get("tags", ()), *(metadata or {}).get("tags", ())]:
+            told["tags"] = tags
+        context.run.streamed.add(chunk.id)
+        context.run.emit("messages", (chunk, told))
 
 
 _SHOWN = ("thread_id", "checkpoint_id", "checkpoint_ns", "task_id", "run_id", "assistant_id")

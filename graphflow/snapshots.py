@@ -56,6 +56,7 @@ class Shots:
         """Return the head of a branch as it stands now."""
         tasks = self._tasks(branch, frame, _from_rows(rows))
         finished = [row for row in rows if row.kind is RowKind.RESULT]
+        values = {**self.plan.initial, **values}
         written = fold(self.plan, values, [row.value[0] for row in finished], {}).changed
         ended = {row.index for row in finished}
         asked = open_questions(rows)

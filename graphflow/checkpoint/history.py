@@ -202,3 +202,22 @@ def _pending_at_fork(
             if frame.seq <= upto:
                 return frame.pending
     return ()
+
+
+def path_to(
+    branches: Sequence[Branch],
+    frames: dict[int, list[Frame]],
+    rows: dict[int, tuple[Row, ...]],
+    at: tuple[int, int] | None,
+) -> tuple[list[Frame], tuple[Row, ...]]:
+    """Return the frames that lead to a checkpoint (None: the newest head), and its open rows."""
+    if at is None:
+        branch = max(branches, key=lambda b: (b.head, b.ordinal), default=None)
+    else:
+        branch = next((known for known in branches if known.ordinal == at[1]), None)
+    if branch is None:
+        return [], ()
+    seq = branch.head if at is None else at[0]
+    line = reversed(lineage(branches, branch, seq))
+    path = [frame for place, upto in line for frame in frames[place.id] if frame.seq <= upto]
+    return path, rows[branch.id] if seq == branch.head else ()

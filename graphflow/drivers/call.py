@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import functools
 import random
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from types import CoroutineType
 from typing import Any
 
+from graphflow.checkpoint.records import Writes
 from graphflow.engine.machine import Machine
 from graphflow.engine.returns import as_writes, prepared, read_path, read_return
 from graphflow.engine.turn import Outcome, Target, Task
 from graphflow.errors import GraphInterrupt, SwallowedInterruptError
 from graphflow.graph.callables import Callee
 from graphflow.graph.plan import Node, Plan, Route
-from graphflow.runtime import TaskContext, injected
+from graphflow.runtime import TaskContext, emit_message, injected
 from graphflow.state.schema import Schema
 from graphflow.types import START
 
@@ -37,6 +38,8 @@ def perform(machine: Machine, context: TaskContext, task: Task, offload: bool) -
         if context.signal is not None:
             raise _swallowed(task)
         writes, targets = read_return(plan, returned)
+        if "messages" in context.run.wanted:
+            _stream_messages(context, shown, writes)
     if node.routes:
         targets = [*targets, *(yield from _routed(machine, context, task, writes))]
     elif plan.state.kind == "pydantic" and writes:
@@ -129,6 +132,23 @@ def failed(task: Task, error: BaseException) -> Outcome:
         raise error
     error.add_note(f"During task with name '{task.name}' and id '{task.id}'")
     return Outcome(task, error=error, jitter=random.uniform(0, 1))
+
+
+def _stream_messages(context: TaskContext, shown: Any, writes: Writes) -> None:
+    """Stream the messages that a node returned and that listeners have not seen yet."""
+    from graphflow.state.messages import Message
+
+    given = shown.values() if isinstance(shown, dict) else ()
+    streamed = context.run.streamed
+    streamed.update(m.id for m in _flat(given) if isinstance(m, Message))
+    for message in _flat(value for _, value in writes):
+        if isinstance(message, Message) and message.id not in streamed:
+            emit_message(message)
+
+
+def _flat(values: Iterable[Any]) -> Iterator[Any]:
+    for value in values:
+        yield from value if isinstance(value, (list, tuple)) else (value,)
 
 
 def _swallowed(task: Task) -> SwallowedInterruptError:

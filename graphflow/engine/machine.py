@@ -33,7 +33,7 @@ from graphflow.engine.folding import Folded, expire, fold, in_order, joined
 from graphflow.engine.frontier import Waiting, add_targets, next_frontier, ordered
 from graphflow.engine.retries import retry_wait
 from graphflow.engine.turn import Options, Outcome, Start, Status, Target, Task, Turn
-from graphflow.errors import GraphRecursionError
+from graphflow.errors import GraphRecursionError, is_invalid_resume
 from graphflow.events import Event
 from graphflow.graph.plan import Plan
 from graphflow.ids import digest
@@ -70,6 +70,7 @@ class Machine:
         self.asking: dict[int, Outcome] = {}
         self.retries: list[tuple[float, Task]] = []
         self.error: BaseException | None = None
+        self.refused: dict[int, BaseException] = {}
         self.has_rows = bool(start.rows)
         self.carried: dict[str, Any] = {}
         self._previewed: tuple[Writes, Folded] | None = None
@@ -172,9 +173,12 @@ class Machine:
         if len(self.finished) == len(self.frontier):
             turn = self._finish(in_order(self.finished.values()), now)
             return turn._replace(events=(*events, *turn.events))
-        commit = self._rows_commit(rows)
-        if len(self.finished) + len(self.asking) < len(self.frontier):
+        commit = self._rows_commit(rows, self._withdrawn(outcomes))
+        if len(self.finished) + len(self.asking) + len(self.refused) < len(self.frontier):
             return Turn(commit, events, (), Status.RUNNING, self._wake_at())
+        if self.refused:
+            self.error = next(iter(self.refused.values()))
+            return Turn(commit, events, (), Status.FAILED)
         return Turn(commit, (*events, *self._waiting_events()), (), Status.WAITING)
 
     def tick(self, now: float) -> Turn:
@@ -270,6 +274,7 @@ class Machine:
     def _enter(self, pending: Sequence[Pending]) -> None:
         self.finished = {}
         self.asking = {}
+        self.refused = {}
         self.frontier = self._tasks(pending)
 
     def _tasks(self, pending: Sequence[Pending]) -> list[Task]:
@@ -302,6 +307,9 @@ class Machine:
     def _take_error(self, task: Task, outcome: Outcome, now: float) -> list[Row]:
         error = outcome.error
         assert error is not None
+        if is_invalid_resume(error):
+            self.refused[task.index] = error
+            return []
         wait = retry_wait(task.node.retry, error, task.attempt, outcome.jitter)
         if wait is not None:
             task.attempt += 1
@@ -411,11 +419,19 @@ class Machine:
         self.has_rows = False
         return commit
 
-    def _rows_commit(self, rows: Sequence[Row]) -> Commit | None:
-        if not rows or not self.options.records:
+    def _rows_commit(self, rows: Sequence[Row], withdrawn: Sequence[Row] = ()) -> Commit | None:
+        if not (rows or withdrawn) or not self.options.records:
             return None
         self.has_rows = True
-        return Commit(self.head, (), tuple(rows))
+        return Commit(self.head, (), tuple(rows), tuple(withdrawn))
+
+    def _withdrawn(self, outcomes: Sequence[Outcome]) -> list[Row]:
+        """Return the answers that did not fit: they are taken back, the questions stay open."""
+        return [
+            Row(outcome.task.index, RowKind.ANSWER, len(outcome.task.answers) - 1, None)
+            for outcome in outcomes
+            if outcome.task.index in self.refused
+        ]
 
     def _outcome_events(self, outcome: Outcome) -> list[Event]:
         if outcome.error is not None:

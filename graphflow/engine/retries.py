@@ -23,7 +23,7 @@ def retry_wait(
 
     Args:
         policies: The first whose `retry_on` matches the error decides.
-        error: How the attempt ended.
+        error: How the attempt ended. If it says `retry_after` (seconds), that is waited at least.
         attempt: 1 for the first.
         jitter: A random number of [0, 1).
     """
@@ -39,7 +39,8 @@ def retry_wait(
     backoff = tenacity.wait_exponential(
         multiplier=policy.initial_interval, exp_base=policy.backoff_factor, max=policy.max_interval
     )
-    return float(backoff(state)) + (jitter if policy.jitter else 0.0)
+    asked = getattr(error, "retry_after", None) or 0.0
+    return max(float(backoff(state)), asked) + (jitter if policy.jitter else 0.0)
 
 
 def _matches(policy: RetryPolicy, error: BaseException) -> bool:
@@ -54,6 +55,9 @@ def _matches(policy: RetryPolicy, error: BaseException) -> bool:
 
 
 def _passes_by_itself(error: BaseException) -> bool:
+    told = getattr(error, "retryable", None)
+    if isinstance(told, bool):
+        return told
     if isinstance(error, ConnectionError):
         return True
     status = getattr(getattr(error, "response", None), "status_code", None)

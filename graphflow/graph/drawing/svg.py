@@ -218,9 +218,9 @@ def _marks(
     """What lies on top of the nodes: pause strokes and the badges of a run."""
     for node in nodes:
         if node.pause_before:
-            yield _strokes(node.box.x + 16, node.box.y)
+            yield _strokes(node.box.x + 13, node.box.y)
         if node.pause_after:
-            yield _strokes(node.box.x + 16, node.box.y + node.box.height)
+            yield _strokes(node.box.x + 13, node.box.y + node.box.height)
         yield _badges(node, overlay)
 
 
