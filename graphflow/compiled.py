@@ -376,8 +376,8 @@ class CompiledStateGraph:
         path, open_rows = path_to(branches, frames, rows, place.at)
         steps = [([t.name for t in f.settled], [t.name for t in f.pending]) for f in path]
         pending = path[-1].pending if path else ()
-        failed = frozenset(pending[r.index].name for r in open_rows if r.kind is RowKind.ERROR)
-        ended = {row.index for row in open_rows if row.kind is RowKind.RESULT}
+        failed = frozenset(pending[r.place].name for r in open_rows if r.kind is RowKind.ERROR)
+        ended = {row.place for row in open_rows if row.kind is RowKind.RESULT}
         waiting = frozenset(t.name for i, t in enumerate(pending) if i not in ended) - failed
         return overlay_of(diagram, steps, waiting, failed)
 

@@ -16,8 +16,8 @@ from graphflow.checkpoint.codec import Codec
 from graphflow.checkpoint.frames import pack_frame
 from graphflow.checkpoint.history import Checkpoint, load, read_thread
 from graphflow.checkpoint.protocol import Checkpointer, Operation
-from graphflow.checkpoint.records import Frame, RowKind, Source
 from graphflow.checkpoint.recorder import Recorder
+from graphflow.checkpoint.records import Frame, RowKind, Source
 from graphflow.engine.machine import Machine, open_questions
 from graphflow.engine.returns import as_writes, prepared, read_input, read_targets
 from graphflow.engine.turn import Options, Start, Turn
@@ -276,7 +276,9 @@ def _refuse(store: Checkpointer, codec: Codec, place: Place, identity: str) -> O
         for task in frame.settled
         for question in task.interrupts
     }
-    asked |= {row.value.id for line in rows.values() for row in line if row.kind is RowKind.QUESTION}
+    asked |= {
+        row.value.id for line in rows.values() for row in line if row.kind is RowKind.QUESTION
+    }
     if identity in asked:
         raise AlreadyAnswered(
             f"Interrupt {identity} of thread {place.thread!r} has been answered or dropped; "

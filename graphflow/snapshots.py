@@ -58,7 +58,7 @@ class Shots:
         finished = [row for row in rows if row.kind is RowKind.RESULT]
         values = {**self.plan.initial, **values}
         written = fold(self.plan, values, [row.value[0] for row in finished], {}).changed
-        ended = {row.index for row in finished}
+        ended = {row.place for row in finished}
         asked = open_questions(rows)
         tasks = [
             task._replace(interrupts=tuple(q for q in task.interrupts if q in asked))
@@ -132,7 +132,7 @@ def _path(task: Pending, place: int) -> tuple[Any, ...]:
 def _from_rows(rows: Sequence[Row]) -> dict[int, dict[str, Any]]:
     known: dict[int, dict[str, Any]] = {}
     for row in rows:
-        task = known.setdefault(row.index, {})
+        task = known.setdefault(row.place, {})
         if row.kind is RowKind.RESULT:
             task["result"] = chunks.result(row.value[0])
         elif row.kind is RowKind.QUESTION:
@@ -145,7 +145,7 @@ def _from_rows(rows: Sequence[Row]) -> dict[int, dict[str, Any]]:
 def _from_settled(frame: Frame, after: Frame) -> dict[int, dict[str, Any]]:
     known: dict[int, dict[str, Any]] = {}
     for task in after.settled:
-        place = task.index if task.index >= 0 else _first(frame, task, known)
+        place = task.place if task.place >= 0 else _first(frame, task, known)
         if place is not None:
             interrupts: tuple[Interrupt, ...] = task.interrupts[-1:]
             known[place] = {"result": chunks.result(task.writes), "interrupts": interrupts}
@@ -207,9 +207,7 @@ class _Line:
             parent = parent_of(self.branches, self.branch, frame)
             rows = self.rows[self.branch.id] if after is None else ()
             values = unfolder.values()
-            shot = self.shots.record(
-                self.branch, parent, frame, values, after, rows, added.pop()
-            )
+            shot = self.shots.record(self.branch, parent, frame, values, after, rows, added.pop())
             yield frame.seq, self.branch.ordinal, shot
             after = frame
             unfolder.undo()

@@ -12,6 +12,7 @@ the same builder again, or changing it later, does not touch what was compiled b
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from itertools import pairwise
 from typing import Any, Generic, TypeVar
 
 from graphflow.compiled import CompiledStateGraph
@@ -170,7 +171,9 @@ class StateGraph(Generic[StateT]):
             raise ValueError(f"Branch with name `{name}` already exists for node `{source}`")
         hint = first_hint(path, self.state_schema)
         schema = self._schema(hint) if is_annotated_class(hint) else None
-        self._routes[(source, name)] = RouteSpec(source, name, callee, _ends(path, path_map), schema)
+        self._routes[(source, name)] = RouteSpec(
+            source, name, callee, _ends(path, path_map), schema
+        )
         return self
 
     def set_entry_point(self, key: str) -> StateGraph[StateT]:
@@ -202,7 +205,7 @@ class StateGraph(Generic[StateT]):
             name, node = entry if isinstance(entry, tuple) else (name_of(entry), entry)
             self.add_node(name, node)
             names.append(name)
-        for source, target in zip(names, names[1:], strict=False):
+        for source, target in pairwise(names):
             self.add_edge(source, target)
         return self
 

@@ -112,9 +112,9 @@ class RetryPolicy:
     max_attempts: int = 3
     """Including the first."""
     jitter: bool = True
-    retry_on: (
-        type[BaseException] | Sequence[type[BaseException]] | Callable[[Any], bool] | None
-    ) = None
+    retry_on: type[BaseException] | Sequence[type[BaseException]] | Callable[[Any], bool] | None = (
+        None
+    )
     """Exception classes, or a predicate; None: whatever is likely to pass by itself."""
 
 

@@ -123,13 +123,9 @@ def _copied(
     branch = yield from store.create_branch(
         place.thread, place.scope, f"copy-{seq}", *_origin(base)
     )
-    yield from store.append(
-        branch.id, branch.head, [pack_frame(codec, frame)], drop_rows=False
-    )
+    yield from store.append(branch.id, branch.head, [pack_frame(codec, frame)], drop_rows=False)
     yield from store.end()
-    return base._replace(
-        branch=branch._replace(head=seq), frame=frame, rows=(), newest_seq=seq
-    )
+    return base._replace(branch=branch._replace(head=seq), frame=frame, rows=(), newest_seq=seq)
 
 
 def _origin(base: Checkpoint) -> tuple[int | None, int]:

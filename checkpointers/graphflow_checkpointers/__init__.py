@@ -1,4 +1,4 @@
 """Checkpointers that keep threads in a database. Each backend is a module with an extra of its own.
 
-    from graphflow_checkpointers.sqlite import SqliteCheckpointer
+from graphflow_checkpointers.sqlite import SqliteCheckpointer
 """

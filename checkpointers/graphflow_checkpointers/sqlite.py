@@ -144,7 +144,7 @@ class SqliteCheckpointer(Checkpointer):
                 f"Thread {thread!r} has a branch {name!r} already: another run made it first. "
                 "Nothing was stored; load the thread again."
             )
-        return Branch(*made[0], name, parent, parent_seq, parent_seq)
+        return Branch(made[0][0], made[0][1], name, parent, parent_seq, parent_seq)
 
     def append(
         self, branch: int, head: int, frames: Sequence[StoredFrame], *, drop_rows: bool

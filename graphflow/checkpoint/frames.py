@@ -30,13 +30,15 @@ from graphflow.checkpoint.records import (
     Source,
     Writes,
 )
+from graphflow.checkpoint.registry import registry
 from graphflow.errors import CorruptCheckpointError, StoreTooNewError
-from graphflow.state.deltas import APPEND, CLEAR, DROP, PUT, SET, SPLICE, Op
-from graphflow.types import START, Interrupt, Send
+from graphflow.state.deltas import APPEND, Op
+from graphflow.types import START, Interrupt, Overwrite, Send
 
 FORMAT = 1
 BY_TASK = 8
 
+registry.register(Overwrite, "graphflow.Overwrite")
 
 
 def pack_frame(codec: Codec, frame: Frame) -> StoredFrame:
@@ -84,7 +86,7 @@ def _packed_pending(task: Pending) -> Any:
 
 def _packed_settled(task: Settled) -> list[Any]:
     writes = None if task.name == START else _packed_writes(task.writes)
-    packed = [task.index if task.index >= 0 else task.name, writes]
+    packed = [task.place if task.place >= 0 else task.name, writes]
     return [*packed, [_packed_interrupt(q) for q in task.interrupts]] if task.interrupts else packed
 
 
@@ -124,7 +126,10 @@ def unpack_frame(codec: Codec, stored: StoredFrame, before: Sequence[Pending] | 
             stored.seq,
             Source(body[1]),
             body[2],
-            {packed[0]: [_op(packed[0], op, settled) for op in packed[1:]] for packed in body[3] or ()},
+            {
+                packed[0]: [_op(packed[0], op, settled) for op in packed[1:]]
+                for packed in body[3] or ()
+            },
             tuple(_pending(packed) for packed in body[4] or ()),
             body[6] or {},
             tuple(body[7] or ()),
@@ -176,7 +181,7 @@ def pack_row(codec: Codec, row: Row) -> StoredRow:
         value = [_packed_writes(writes), [_packed_target(target) for target in targets]]
     elif row.kind is RowKind.QUESTION:
         value = _packed_interrupt(value)
-    return StoredRow(row.index, row.kind.value, row.number, codec.encode(value))
+    return StoredRow(row.place, row.kind.value, row.number, codec.encode(value))
 
 
 def _packed_target(target: str | Send) -> Any:
@@ -192,17 +197,15 @@ def unpack_row(codec: Codec, stored: StoredRow) -> Row:
         value = (_writes(writes), tuple(t if isinstance(t, str) else Send(*t) for t in targets))
     elif kind is RowKind.QUESTION:
         value = _interrupt(value)
-    return Row(stored.index, kind, stored.number, value)
+    return Row(stored.place, kind, stored.number, value)
 
 
-def pack_snapshot(
-    codec: Codec, values: Mapping[str, Any], metadata: Mapping[str, Any]
-) -> bytes:
+def pack_snapshot(codec: Codec, values: Mapping[str, Any], metadata: Mapping[str, Any]) -> bytes:
     """Encode a state, and the metadata that the frames before it had added."""
     return codec.encode([dict(values), dict(metadata)])
 
 
 def unpack_snapshot(codec: Codec, body: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
     """Decode what `pack_snapshot` made."""
-    values, metadata = codec.decode(body)  # type: ignore[misc]  # its shape is this module's own
+    values, metadata = codec.decode(body)
     return values, metadata

@@ -182,7 +182,7 @@ def read_thread(
     frames: dict[int, list[Frame]] = {}
     rows: dict[int, tuple[Row, ...]] = {}
     for branch in branches:
-        before = _pending_at_fork(branches, branch, frames)
+        before: Sequence[Pending] = _pending_at_fork(branches, branch, frames)
         frames[branch.id] = []
         for stored in (yield from store.frames(branch.id, -1, branch.head)):
             frame = unpack_frame(codec, stored, before)
@@ -198,9 +198,9 @@ def _pending_at_fork(
     branches: Sequence[Branch], branch: Branch, frames: dict[int, list[Frame]]
 ) -> Sequence[Pending]:
     for place, upto in lineage(branches, branch, branch.parent_seq)[1:]:
-        for frame in reversed(frames[place.id]):
-            if frame.seq <= upto:
-                return frame.pending
+        older: list[Frame] = [frame for frame in frames[place.id] if frame.seq <= upto]
+        if older:
+            return older[-1].pending
     return ()
 
 

@@ -52,7 +52,7 @@ class StoredFrame(NamedTuple):
 class StoredRow(NamedTuple):
     """A row as bytes; see `records.Row`."""
 
-    index: int
+    place: int
     kind: int
     number: int
     body: bytes
@@ -112,7 +112,7 @@ class Checkpointer(ABC):
     ) -> Operation[None]:
         """Add rows to the open superstep at `head` and remove the withdrawn ones, atomically.
 
-        The first row of an index, kind and number stays; a second answer is refused.
+        The first row of a place, kind and number stays; a second answer is refused.
 
         Raises:
             HeadMoved: The branch's newest frame is not `head`.
@@ -143,7 +143,7 @@ class Checkpointer(ABC):
     def remove_thread(self, thread: str) -> Operation[None]:
         """Remove a thread with all its branches; unknown threads are no error."""
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027  # most stores have nothing to give back
         """Give back what the store holds open; using it afterwards is an error."""
 
     # -- the calls that LangGraph users know ---------------------------------------------------

@@ -94,9 +94,7 @@ class Recorder:
             self.branch = yield from store.create_branch(self.thread, self.scope, MAIN, None, -1)
         if frames:
             self._count(frames)
-            yield from store.append(
-                self.branch.id, head, frames, drop_rows=commit.closes_rows
-            )
+            yield from store.append(self.branch.id, head, frames, drop_rows=commit.closes_rows)
         if rows or commit.withdrawn:
             withdrawn = [self._packed_row(row) for row in commit.withdrawn]
             tip = frames[-1].seq if frames else head
@@ -226,9 +224,7 @@ def _list_ops(before: list[bytes], after: list[bytes], value: list[Any]) -> list
     return [(SPLICE, start, len(before) - end - start, value[start : len(value) - end])]
 
 
-def _dict_ops(
-    before: dict[Any, bytes], after: dict[Any, bytes], value: dict[Any, Any]
-) -> list[Op]:
+def _dict_ops(before: dict[Any, bytes], after: dict[Any, bytes], value: dict[Any, Any]) -> list[Op]:
     kept = [key for key in before if key in after]
     if [*kept, *(key for key in after if key not in before)] != list(after):
         return [(SET, value)]

@@ -40,7 +40,7 @@ class Pending(NamedTuple):
 class Settled(NamedTuple):
     """How a task of the superstep ended that a frame closes."""
 
-    index: int
+    place: int
     """Its place in the `pending` of the frame before."""
     name: str
     writes: Writes
@@ -82,7 +82,7 @@ class RowKind(IntEnum):
 class Row(NamedTuple):
     """One fact about a task of the open superstep."""
 
-    index: int
+    place: int
     """The task's place in `pending`."""
     kind: RowKind
     number: int

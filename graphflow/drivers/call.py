@@ -30,8 +30,9 @@ Step = Generator[Any, Any, Outcome]
 def perform(machine: Machine, context: TaskContext, task: Task, offload: bool) -> Step:
     """Perform one attempt of `task`. What the node raises passes through: see `failed`."""
     plan, node = machine.plan, task.node
+    targets: Sequence[Target] = ()
     if node.name == START:
-        writes, targets = task.arg, ()
+        writes = task.arg
     else:
         shown = task.arg if task.is_send else node_input(node, task)
         returned = yield from _called(node.callee, shown, context, offload)
@@ -50,8 +51,9 @@ def perform(machine: Machine, context: TaskContext, task: Task, offload: bool) -
 def perform_update(machine: Machine, context: TaskContext, task: Task, values: Any) -> Step:
     """Report `values` as what `task`'s node returned, and ask the node's paths."""
     plan = machine.plan
+    targets: Sequence[Target] = ()
     if task.name == START:
-        writes, targets = prepared(plan, () if values is None else as_writes(plan, values)), ()
+        writes = prepared(plan, () if values is None else as_writes(plan, values))
     else:
         writes, targets = read_return(plan, values)
     if task.node.routes:
@@ -157,4 +159,3 @@ def _swallowed(task: Task) -> SwallowedInterruptError:
         "A bare `except:` or `except BaseException:` does that. Write instead:\n"
         "    except GraphInterrupt:\n        raise"
     )
-

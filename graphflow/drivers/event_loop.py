@@ -129,7 +129,7 @@ class LoopDriver:
         except BaseException as error:  # handed to the run, which raises it
             self._arrive(error)
         finally:
-            self.running.discard(asyncio.current_task())  # type: ignore[arg-type]  # a job is a task
+            self.running.discard(asyncio.current_task())
             if self.queued:
                 self._hand_out(())
 
@@ -176,11 +176,14 @@ class LoopDriver:
     def _outcomes(self) -> list[Outcome]:
         """Take what has arrived, up to the next event: chunks keep their place in the stream."""
         outcomes: list[Outcome] = []
-        while self.arrived and not isinstance(self.arrived[0], Event):
-            arrived = self.arrived.popleft()
+        while self.arrived:
+            arrived = self.arrived[0]
+            if isinstance(arrived, Event):
+                break
+            self.arrived.popleft()
             if isinstance(arrived, BaseException):
                 raise arrived
-            outcomes.append(arrived)  # type: ignore[arg-type]  # no event, no error
+            outcomes.append(arrived)
         return outcomes
 
     async def _stop(self) -> None:

@@ -11,8 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from graphflow.checkpoint.protocol import Operation
-from graphflow.checkpoint.records import Commit, RowKind
 from graphflow.checkpoint.recorder import Recorder
+from graphflow.checkpoint.records import Commit, RowKind
 from graphflow.types import Durability
 
 
@@ -93,5 +93,3 @@ def _background() -> ThreadPoolExecutor:
     if not _pool:
         _pool.append(ThreadPoolExecutor(4, thread_name_prefix="graphflow-save"))
     return _pool[0]
-
-

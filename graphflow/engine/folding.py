@@ -31,7 +31,7 @@ def in_order(outcomes: Iterable[Outcome]) -> list[Outcome]:
 
 
 def _rank(task: Task) -> tuple[bool, int, str]:
-    return (task.is_send, task.place, task.node.name)
+    return (task.is_send, task.place if task.is_send else 0, task.node.name)
 
 
 def fold(plan: Plan, values: dict[str, Any], writes: Iterable[Writes], memo: Any) -> Folded:

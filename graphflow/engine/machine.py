@@ -30,7 +30,7 @@ from graphflow.checkpoint.records import (
 )
 from graphflow.engine import chunks
 from graphflow.engine.folding import Folded, expire, fold, in_order, joined
-from graphflow.engine.frontier import Waiting, add_targets, next_frontier, ordered
+from graphflow.engine.frontier import Waiting, add_targets, next_frontier
 from graphflow.engine.retries import retry_wait
 from graphflow.engine.turn import Options, Outcome, Start, Status, Target, Task, Turn
 from graphflow.errors import GraphRecursionError, is_invalid_resume
@@ -302,7 +302,8 @@ class Machine:
                 for number, question in enumerate(outcome.interrupts)
             ]
         self.finished[task.index] = outcome
-        return [Row(task.index, RowKind.RESULT, 0, (outcome.writes, tuple(outcome.targets)))]
+        writes = _stored(outcome.writes, self.plan.unstored)
+        return [Row(task.index, RowKind.RESULT, 0, (writes, tuple(outcome.targets)))]
 
     def _take_error(self, task: Task, outcome: Outcome, now: float) -> list[Row]:
         error = outcome.error
@@ -325,7 +326,7 @@ class Machine:
     # -- taking up an open superstep ----------------------------------------------------------
 
     def _restore_frontier(self, writes: Writes, targets: Sequence[Target]) -> None:
-        given = [row.value for row in self.origin.rows if row.index == _TO_THE_RUN]
+        given = [row.value for row in self.origin.rows if row.place == _TO_THE_RUN]
         given.append((writes, targets))
         folded = fold(self.plan, self.values, [writes for writes, _ in given], self.memo)
         self.values.update(folded.changed)
@@ -334,20 +335,20 @@ class Machine:
         self._restore(self.origin.rows)
 
     def _with_targets(self, targets: Iterable[Target]) -> Sequence[Pending]:
-        triggered = {task.name: None for task in self.origin.pending if not task.is_send}
-        sends = [task for task in self.origin.pending if task.is_send]
-        before = len(triggered) + len(sends)
+        """Return what is pending, and behind it what `targets` add: rows keep their places."""
+        pending = self.origin.pending
+        triggered: dict[str, None] = {}
+        sends: list[Pending] = []
         add_targets(targets, triggered, sends)
-        if len(triggered) + len(sends) == before:
-            return self.origin.pending
-        return ordered(self.plan, triggered, sends)
+        for task in pending:
+            triggered.pop(task.name if not task.is_send else "", None)
+        return [*pending, *sends, *map(Pending, triggered)] if triggered or sends else pending
 
     def _restore(self, rows: Sequence[Row]) -> None:
-        places = _places(self.origin.pending, self.frontier)
         for row in rows:
-            if row.index == _TO_THE_RUN:
+            if row.place == _TO_THE_RUN:
                 continue
-            task = self.frontier[places[row.index]]
+            task = self.frontier[row.place]
             if row.kind is RowKind.RESULT:
                 self.finished[task.index] = Outcome(task, *row.value)
             elif row.kind is RowKind.QUESTION:
@@ -357,13 +358,12 @@ class Machine:
 
     def _answer(self, answers: Mapping[str, Any]) -> list[Row]:
         rows = []
-        places = _places(self.origin.pending, self.frontier)
         for row in self.origin.rows:
             if row.kind is RowKind.QUESTION and row.value.id in answers:
-                task = self.frontier[places[row.index]]
+                task = self.frontier[row.place]
                 answer = answers[row.value.id]
                 task.answers = (*task.answers[: row.number], answer)
-                rows.append(Row(row.index, RowKind.ANSWER, row.number, answer))
+                rows.append(Row(row.place, RowKind.ANSWER, row.number, answer))
         return rows
 
     # -- frames, rows, events -----------------------------------------------------------------
@@ -407,8 +407,10 @@ class Machine:
         return self.told_metadata
 
     def _settled(self, outcomes: Sequence[Outcome]) -> tuple[Settled, ...]:
+        unstored = self.plan.unstored
         return tuple(
-            Settled(o.task.index, o.task.node.name, o.writes, o.task.asked) for o in outcomes
+            Settled(o.task.index, o.task.node.name, _stored(o.writes, unstored), o.task.asked)
+            for o in outcomes
         )
 
     def _committed(self, frames: tuple[Frame, ...]) -> Commit | None:
@@ -474,26 +476,24 @@ def task_id(identity: str, seq: int, step: int, name: str, is_send: bool, place:
 
 def open_questions(rows: Sequence[Row]) -> tuple[Interrupt, ...]:
     """Return the questions among `rows` that have no answer and whose task is not finished."""
-    settled = {(row.index, row.number) for row in rows if row.kind is RowKind.ANSWER}
-    ended = {row.index for row in rows if row.kind is RowKind.RESULT}
+    settled = {(row.place, row.number) for row in rows if row.kind is RowKind.ANSWER}
+    ended = {row.place for row in rows if row.kind is RowKind.RESULT}
     return tuple(
         row.value
         for row in rows
         if row.kind is RowKind.QUESTION
-        and (row.index, row.number) not in settled
-        and row.index not in ended
+        and (row.place, row.number) not in settled
+        and row.place not in ended
     )
 
 
-def _places(pending: Sequence[Pending], frontier: Sequence[Task]) -> list[int]:
-    """Map each pending task to its place in a frontier that may have grown by a Command."""
-    sends = iter([task.index for task in frontier if task.is_send])
-    by_name = {task.name: task.index for task in frontier if not task.is_send}
-    return [next(sends) if task.is_send else by_name[task.name] for task in pending]
+def _stored(writes: Writes, unstored: frozenset[str]) -> Writes:
+    return tuple(pair for pair in writes if pair[0] not in unstored) if unstored else writes
 
 
 def _without(task: Pending, unstored: frozenset[str]) -> Pending:
+    if task.name == START:
+        return task._replace(arg=_stored(task.arg, unstored))
     if not task.is_send or not isinstance(task.arg, dict):
         return task
     return task._replace(arg={k: v for k, v in task.arg.items() if k not in unstored})
-

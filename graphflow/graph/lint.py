@@ -96,8 +96,8 @@ def _open_routes(declaration: Declaration) -> Iterator[Finding]:
             yield Finding(
                 "open-route",
                 (route.source,),
-                f"The targets of conditional edge '{route.name}' of node '{route.source}' cannot be "
-                "known: drawings and checks leave them out. Annotate its return type as "
+                f"Where conditional edge '{route.name}' of node '{route.source}' leads cannot be "
+                "known, so checks and drawings can only guess. Annotate its return type as "
                 "Literal[...] or pass path_map=[...].",
             )
 

@@ -64,7 +64,9 @@ class Picture:
         try:
             image: bytes = graphviz.Source(self.to_dot()).pipe(format=format)
         except graphviz.ExecutableNotFound as error:
-            raise RuntimeError("The program `dot` is not installed; draw_svg() needs none.") from error
+            raise RuntimeError(
+                "The program `dot` is not installed; draw_svg() needs none."
+            ) from error
         return image
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:

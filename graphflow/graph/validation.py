@@ -58,11 +58,12 @@ def _edge_problems(declaration: Declaration) -> Iterator[str]:
 
 def _route_problems(declaration: Declaration) -> Iterator[str]:
     for route in declaration.routes:
+        where = f"At '{route.source}' node, '{route.name}' branch"
         if route.source not in declaration.nodes and route.source != START:
             yield f"Found edge starting at unknown node '{route.source}' (branch '{route.name}')"
         for end in (route.ends or {}).values():
             if end not in declaration.nodes and end != END:
-                yield f"At '{route.source}' node, '{route.name}' branch found unknown target '{end}'"
+                yield f"{where} found unknown target '{end}'"
     for spec in declaration.nodes.values():
         for name in spec.destinations:
             if name not in declaration.nodes and name != END:
@@ -73,4 +74,5 @@ def _managed_problems(declaration: Declaration) -> Iterator[str]:
     for role, schema in (("input", declaration.input), ("output", declaration.output)):
         if schema is not declaration.state and schema.managed:
             names = ", ".join(sorted(schema.managed))
-            yield f"Managed channels ({names}) are not permitted in the {role} schema {schema.name}."
+            where = f"the {role} schema {schema.name}"
+            yield f"Managed channels ({names}) are not permitted in {where}."

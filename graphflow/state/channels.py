@@ -13,8 +13,8 @@ import operator
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from graphflow.state.deltas import APPEND, SPLICE, Op
 from graphflow.errors import InvalidUpdateError
+from graphflow.state.deltas import APPEND, SPLICE, Op
 from graphflow.types import Overwrite
 
 
@@ -81,9 +81,7 @@ class ReducedChannel(Channel):
 
     __slots__ = ("reducer", "start")
 
-    def __init__(
-        self, reducer: Callable[[Any, Any], Any], start: Callable[[], Any] | None
-    ) -> None:
+    def __init__(self, reducer: Callable[[Any, Any], Any], start: Callable[[], Any] | None) -> None:
         super().__init__()
         self.reducer = reducer
         self.start = start

@@ -97,11 +97,7 @@ class Unfolder:
 
     def apply(self, delta: Delta) -> None:
         """Apply one frame's delta and remember how to take it back."""
-        undo: list[tuple[str, Any]] = []
-        for key, ops in delta.items():
-            for op in ops:
-                undo.append(self._apply(key, op))
-        self._undo.append(undo)
+        self._undo.append([self._apply(key, op) for key, ops in delta.items() for op in ops])
 
     def _apply(self, key: str, op: Op) -> tuple[str, Any]:
         old = self._values.get(key, _ABSENT)

@@ -16,8 +16,6 @@ from collections.abc import Callable, Mapping
 from typing import Annotated, Any, NotRequired, Required, get_args, get_origin, get_type_hints
 
 from typing_extensions import ReadOnly, is_typeddict
-from typing_extensions import NotRequired as LaterNotRequired
-from typing_extensions import Required as LaterRequired
 
 from graphflow.state.channels import (
     AppendChannel,
@@ -41,7 +39,7 @@ class _StepsLeft:
 IsLastStep = Annotated[bool, _LastStep]
 RemainingSteps = Annotated[int, _StepsLeft]
 
-_QUALIFIERS = (Required, NotRequired, ReadOnly, LaterRequired, LaterNotRequired)
+_QUALIFIERS = (Required, NotRequired, ReadOnly)
 _CONCRETE = {
     collections.abc.Sequence: list,
     collections.abc.MutableSequence: list,
@@ -119,8 +117,10 @@ def _check_field(model: Any, key: str, value: Any, values: Mapping[str, Any]) ->
 def is_pydantic(declared: Any) -> bool:
     """Whether `declared` is a pydantic model class; never imports pydantic to find out."""
     pydantic = sys.modules.get("pydantic")
-    return pydantic is not None and isinstance(declared, type) and issubclass(
-        declared, pydantic.BaseModel
+    return (
+        pydantic is not None
+        and isinstance(declared, type)
+        and issubclass(declared, pydantic.BaseModel)
     )
 
 
@@ -145,9 +145,7 @@ def schema_of(declared: Any) -> Schema:
         return _root_schema(declared)
     hints = _hints(declared)
     managed = {key: kind for key, hint in hints.items() if (kind := _managed(hint))}
-    channels = {
-        key: channel_of(key, hint) for key, hint in hints.items() if key not in managed
-    }
+    channels = {key: channel_of(key, hint) for key, hint in hints.items() if key not in managed}
     return Schema(declared, _kind(declared), channels, managed)
 
 
@@ -160,8 +158,22 @@ def _kind(declared: Any) -> str:
 
 
 def _root_schema(declared: Any) -> Schema:
-    if declared is dict or get_origin(declared) is dict or get_origin(declared) or declared in (
-        list, int, str, float, bool, set, tuple, object, Any,
+    if (
+        declared is dict
+        or get_origin(declared) is dict
+        or get_origin(declared)
+        or declared
+        in (
+            list,
+            int,
+            str,
+            float,
+            bool,
+            set,
+            tuple,
+            object,
+            Any,
+        )
     ):
         return Schema(declared, "root", {ROOT: channel_of(ROOT, declared)}, {})
     raise TypeError(
