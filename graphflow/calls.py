@@ -34,6 +34,8 @@ class Call:
     durability: Durability
     subgraphs: bool
     version: str
+    scope: tuple[str, ...] = ()
+    """The graphs around the one that is called."""
 
     def options(self, records: bool) -> Options:
         """Return what the machine needs to know."""
@@ -61,7 +63,7 @@ class Call:
         """Whether the caller sees an event; prints it if that was asked for."""
         if event.mode in self.printed:
             print(f"[{event.mode}] {event.data!r}")
-        return event.mode in self.modes and (self.subgraphs or not event.ns)
+        return event.mode in self.modes and (self.subgraphs or event.ns == self.scope)
 
 
 def _part(event: Event) -> dict[str, Any]:

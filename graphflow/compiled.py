@@ -7,9 +7,8 @@ asyncio; the pairs differ in nothing but how they wait.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Generator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import replace
-from types import CoroutineType
 from typing import Any, TypeVar
 
 from graphflow.calls import (
@@ -25,27 +24,21 @@ from graphflow.checkpoint.codec import Codec
 from graphflow.checkpoint.history import load, path_to, read_thread
 from graphflow.checkpoint.protocol import Checkpointer, Operation
 from graphflow.checkpoint.records import RowKind
-from graphflow.drivers.event_loop import LoopDriver
-from graphflow.drivers.portal import portal
-from graphflow.drivers.saving import Saver
-from graphflow.drivers.threads import ThreadDriver
-from graphflow.engine import chunks
-from graphflow.engine.machine import Machine
-from graphflow.events import Event
+from graphflow.drivers.call import acarry, carry
+from graphflow.drivers.portal import on_portal, portal
 from graphflow.graph.declaration import Declaration
 from graphflow.graph.diagram import Diagram, Overlay
 from graphflow.graph.lint import Finding, lint
 from graphflow.graph.picture import Picture, diagram_of, overlay_of
 from graphflow.graph.plan import Plan
-from graphflow.opening import Opened, Place, open_run, place_of
-from graphflow.runtime import RunContext
+from graphflow.nesting import Nested, nest
+from graphflow.opening import Place, place_of
+from graphflow.running import Run
+from graphflow.runtime import current_or_none
 from graphflow.snapshots import Shots, newest_first, unknown_thread
 from graphflow.types import (
-    INTERRUPT,
-    ROOT,
     Config,
     Durability,
-    GraphOutput,
     StateSnapshot,
     StateUpdate,
 )
@@ -130,11 +123,10 @@ class CompiledStateGraph:
             return list(
                 self.stream(input, config, stream_mode=stream_mode, version=version, **options)
             )
-        call = self._call(config, modes=(), **self._for_invoke(options))
-        opened = self._open(input, call)
-        for event in self._driven(opened, call):
-            call.shows(event)
-        return _result(self.plan, opened.machine, call, version)
+        run = self._run(input, config, modes=(), **self._for_invoke(options))
+        for event in run.events():
+            run.call.shows(event)
+        return run.result(version)
 
     async def ainvoke(
         self,
@@ -151,11 +143,10 @@ class CompiledStateGraph:
                 input, config, stream_mode=stream_mode, version=version, **options
             )
             return [chunk async for chunk in stream]
-        call = self._call(config, modes=(), **self._for_invoke(options))
-        opened = await self._aopen(input, call)
-        async for event in self._adriven(opened, call):
-            call.shows(event)
-        return _result(self.plan, opened.machine, call, version)
+        run = self._run(input, config, modes=(), **self._for_invoke(options))
+        async for event in run.aevents():
+            run.call.shows(event)
+        return run.result(version)
 
     def stream(
         self,
@@ -176,10 +167,10 @@ class CompiledStateGraph:
                 (`"sync"`, `"async"`, `"exit"`), `subgraphs`, `print_mode`, `debug`, `version`.
         """
         modes, is_single = stream_modes(stream_mode, "updates")
-        call = self._call(config, modes=modes, is_single=is_single, **options)
-        for event in self._driven(self._open(input, call), call):
-            if call.shows(event):
-                yield call.chunk(event)
+        run = self._run(input, config, modes=modes, is_single=is_single, **options)
+        for event in run.events():
+            if run.call.shows(event):
+                yield run.call.chunk(event)
 
     async def astream(
         self,
@@ -191,12 +182,12 @@ class CompiledStateGraph:
     ) -> AsyncIterator[Any]:
         """As `stream`, on the running event loop."""
         modes, is_single = stream_modes(stream_mode, "updates")
-        call = self._call(config, modes=modes, is_single=is_single, **options)
-        events = self._adriven(await self._aopen(input, call), call)
+        run = self._run(input, config, modes=modes, is_single=is_single, **options)
+        events = run.aevents()
         try:
             async for event in events:
-                if call.shows(event):
-                    yield call.chunk(event)
+                if run.call.shows(event):
+                    yield run.call.chunk(event)
         finally:
             await events.aclose()  # type: ignore[attr-defined]  # it is an async generator
 
@@ -307,7 +298,7 @@ class CompiledStateGraph:
         store, merged = self._saver(), self._merged(config)
         for updates in supersteps:
             editing = store.run(open_edit(self.plan, store, self.codec, place_of(merged), updates))
-            turn = _resolve(work_out(editing, merged))
+            turn = carry(work_out(editing, merged), on_portal)
             if turn.commit is not None:
                 store.run(editing.recorder.record(turn.commit))
             merged = merge_configs(merged, edited_config(editing, turn))
@@ -322,7 +313,7 @@ class CompiledStateGraph:
         for updates in supersteps:
             opening = open_edit(self.plan, store, self.codec, place_of(merged), updates)
             editing = await store.arun(opening)
-            turn = await _aresolve(work_out(editing, merged))
+            turn = await acarry(work_out(editing, merged), _awaited)
             if turn.commit is not None:
                 await store.arun(editing.recorder.record(turn.commit))
             merged = merge_configs(merged, edited_config(editing, turn))
@@ -383,10 +374,18 @@ class CompiledStateGraph:
 
     # -- how a call goes -----------------------------------------------------------------------
 
+    def _run(self, given: Any, config: Config | None, **options: Any) -> Run:
+        nested = nest(self.checkpointer, config, current_or_none())
+        if nested is None and self.checkpointer is True:
+            raise RuntimeError("checkpointer=True cannot be used for root graphs.")
+        call = self._call(config, nested=nested, **options)
+        return Run(self.plan, self._store(), self.codec, self.store, given, call, nested)
+
     def _call(
         self,
         config: Config | None,
         *,
+        nested: Nested | None = None,
         modes: tuple[str, ...],
         is_single: bool = True,
         context: Any = None,
@@ -399,8 +398,9 @@ class CompiledStateGraph:
         debug: bool | None = None,
         version: str = "v1",
     ) -> Call:
-        merged = checked_limit(merge_configs(self.config, config) if self.config or config else {})
-        warn_without_store(durability, self._store() is not None)
+        around = {} if nested is None else nested.task.config()
+        merged = checked_limit(merge_configs(around, self.config, config))
+        warn_without_store(durability, nested is not None or self._store() is not None)
         printed = (print_mode,) if isinstance(print_mode, str) else tuple(print_mode)
         if debug or (debug is None and self.debug):
             printed = ("values", "updates")
@@ -419,6 +419,7 @@ class CompiledStateGraph:
             durability or "async",
             subgraphs,
             version,
+            () if nested is None else nested.scope,
         )
 
     def _for_invoke(self, options: dict[str, Any]) -> dict[str, Any]:
@@ -436,38 +437,6 @@ class CompiledStateGraph:
 
     def _merged(self, config: Config) -> Config:
         return merge_configs(self.config, config)
-
-    def _opening(self, given: Any, call: Call) -> Operation[Opened]:
-        store = self._store()
-        if self.checkpointer is True:
-            raise RuntimeError("checkpointer=True cannot be used for root graphs.")
-        place = None if store is None else place_of(call.config)
-        options = call.options(store is not None)
-        return open_run(self.plan, options, given, store, self.codec, place)
-
-    def _open(self, given: Any, call: Call) -> Opened:
-        opening, store = self._opening(given, call), self._store()
-        return _at_once(opening) if store is None else store.run(opening)
-
-    async def _aopen(self, given: Any, call: Call) -> Opened:
-        opening, store = self._opening(given, call), self._store()
-        return _at_once(opening) if store is None else await store.arun(opening)
-
-    def _carriage(self, opened: Opened, call: Call) -> tuple[Any, ...]:
-        context = RunContext(
-            call.config,
-            context=call.context,
-            store=self.store,
-            wanted=frozenset((*call.modes, *call.printed)),
-        )
-        saver = Saver(opened.recorder, call.durability) if opened.recorder else None
-        return opened.machine, context, saver, call.config.get("max_concurrency")
-
-    def _driven(self, opened: Opened, call: Call) -> Iterator[Event]:
-        return ThreadDriver(*self._carriage(opened, call)).run(opened.turn)
-
-    def _adriven(self, opened: Opened, call: Call) -> AsyncIterator[Event]:
-        return LoopDriver(*self._carriage(opened, call)).run(opened.turn)
 
     def _state(self, config: Config) -> Operation[StateSnapshot]:
         place = place_of(config)
@@ -500,41 +469,8 @@ def _register_types(declaration: Declaration) -> None:
         register_reachable(declared)
 
 
-def _result(plan: Plan, machine: Machine, call: Call, version: str) -> Any:
-    value = chunks.visible(plan, machine.output(), call.output_keys)
-    interrupts = machine.raised()
-    if version == "v2":
-        return GraphOutput(value, interrupts)
-    if not interrupts:
-        return value
-    shown = value if isinstance(value, dict) and ROOT not in plan.channels else {}
-    return {**shown, INTERRUPT: list(interrupts)}
-
-
-def _at_once(operation: Operation[T]) -> T:
-    try:
-        next(operation)
-    except StopIteration as stop:
-        return stop.value  # type: ignore[no-any-return]  # what the operation returned
-    raise AssertionError("an operation without store must not ask for one")
-
-
-def _resolve(work: Generator[Any, Any, T]) -> T:
-    try:
-        wanted = next(work)
-        while True:
-            wanted = work.send(portal().run(wanted))
-    except StopIteration as stop:
-        return stop.value  # type: ignore[no-any-return]  # what the generator returned
-
-
-async def _aresolve(work: Generator[Any, Any, T]) -> T:
-    try:
-        wanted: CoroutineType[Any, Any, Any] = next(work)
-        while True:
-            wanted = work.send(await wanted)
-    except StopIteration as stop:
-        return stop.value  # type: ignore[no-any-return]  # what the generator returned
+async def _awaited(coroutine: Any) -> Any:
+    return await coroutine
 
 
 def _chosen(

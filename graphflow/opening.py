@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from graphflow.checkpoint.codec import Codec
 from graphflow.checkpoint.frames import pack_frame
 from graphflow.checkpoint.history import Checkpoint, load, read_thread
-from graphflow.checkpoint.protocol import Checkpointer, Operation
+from graphflow.checkpoint.protocol import MAIN, Checkpointer, Operation
 from graphflow.checkpoint.recorder import Recorder
 from graphflow.checkpoint.records import Frame, RowKind, Source
 from graphflow.engine.machine import Machine, open_questions
@@ -124,11 +124,11 @@ def open_run(
     answers: Mapping[str, Any] = {}
     if isinstance(given, Command) and given.resume is not None and base is not None:
         answers = yield from _answers(store, codec, place, base, given.resume)
-    recorder = Recorder(store, codec, place.thread, place.scope, base, compared_keys(plan))
+    recorder = recorder_for(plan, store, codec, place, base)
     ordinal = base.branch.ordinal if base else 0
     options = options._replace(identity=run_identity(place.thread, place.scope, ordinal))
     machine = Machine(plan, options, start_at(plan, base))
-    return Opened(machine, _first_turn(machine, given, writes, answers), recorder, place)
+    return Opened(machine, turn_of(machine, given, writes, answers), recorder, place)
 
 
 def _open_without_store(plan: Plan, options: Options, given: Any) -> Opened:
@@ -138,7 +138,7 @@ def _open_without_store(plan: Plan, options: Options, given: Any) -> Opened:
     machine = Machine(
         plan, options._replace(identity=os.urandom(8).hex()), Start(dict(plan.initial))
     )
-    return Opened(machine, _first_turn(machine, given, writes, {}), None, None)
+    return Opened(machine, turn_of(machine, given, writes, {}), None, None)
 
 
 def _input_writes(plan: Plan, given: Any, is_fresh: bool) -> Any:
@@ -157,12 +157,27 @@ def _input_writes(plan: Plan, given: Any, is_fresh: bool) -> Any:
     return read_input(plan, given)
 
 
-def _first_turn(machine: Machine, given: Any, writes: Any, answers: Mapping[str, Any]) -> Turn:
+def recorder_for(
+    plan: Plan,
+    store: Checkpointer,
+    codec: Codec,
+    place: Place,
+    base: Checkpoint | None,
+    name: str = MAIN,
+) -> Recorder:
+    """Return what records a run that starts from `base`, or on a new branch called `name`."""
+    keys = compared_keys(plan)
+    return Recorder(store, codec, place.thread, place.scope, base, keys, name)
+
+
+def turn_of(machine: Machine, given: Any, writes: Any, answers: Mapping[str, Any]) -> Turn:
+    """Return the first turn: of new input (`writes`), or of going on (None)."""
     plan, now = machine.plan, time.time()
     command = given if isinstance(given, Command) else None
     targets = read_targets(plan, command.goto) if command else ()
     if writes is not None:
         return machine.start(writes, now, targets)
+    _check_nodes(plan, machine.origin)
     update = () if command is None or command.update is None else as_writes(plan, command.update)
     return machine.resume(now, answers=answers, writes=prepared(plan, update), targets=targets)
 
@@ -171,7 +186,6 @@ def start_at(plan: Plan, base: Checkpoint | None) -> Start:
     if base is None:
         return Start(dict(plan.initial))
     frame = base.frame
-    _check_nodes(plan, frame)
     return Start(
         {**plan.initial, **base.values},
         frame.seq,
@@ -185,8 +199,8 @@ def start_at(plan: Plan, base: Checkpoint | None) -> Start:
     )
 
 
-def _check_nodes(plan: Plan, frame: Frame) -> None:
-    names = (*(task.name for task in frame.pending), *frame.deferred)
+def _check_nodes(plan: Plan, start: Start) -> None:
+    names = (*(task.name for task in start.pending), *start.deferred)
     if missing := [name for name in names if name not in plan.nodes]:
         known = ", ".join(name for name in plan.nodes if name != START)
         raise InvalidUpdateError(

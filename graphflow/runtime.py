@@ -15,7 +15,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from graphflow.errors import GraphInterrupt
 from graphflow.events import LIVE, Event
 from graphflow.ids import digest
-from graphflow.types import Config, Interrupt, StreamWriter
+from graphflow.types import Config, Durability, Interrupt, StreamWriter
 
 Ctx = TypeVar("Ctx")
 
@@ -23,7 +23,9 @@ Ctx = TypeVar("Ctx")
 class RunContext:
     """What all tasks of one run share."""
 
-    __slots__ = ("config", "context", "ns", "sink", "store", "streamed", "wanted")
+    __slots__ = ("answers", "checkpoints", "config", "context", "durability", "forwarded",
+                 "ordinal", "parents", "scope", "sink", "store", "streamed", "thread",
+                 "wanted")  # fmt: skip
 
     def __init__(
         self,
@@ -31,23 +33,48 @@ class RunContext:
         *,
         context: Any = None,
         store: Any = None,
-        ns: tuple[str, ...] = (),
+        scope: tuple[str, ...] = (),
         wanted: frozenset[str] = frozenset(),
+        forwarded: frozenset[str] = frozenset(),
         sink: Callable[[Event], None] | None = None,
+        checkpoints: Any = None,
+        thread: str = "",
+        ordinal: int = 0,
+        durability: Durability = "async",
+        parents: Mapping[str, str] | None = None,
+        answers: Mapping[str, Any] | None = None,
     ) -> None:
         self.config = config
         self.context = context
         self.store = store
-        self.ns = ns
-        self.wanted = wanted & LIVE
+        self.scope = scope
+        """The graphs around its nodes: `()` in the root graph."""
+        self.forwarded = forwarded
+        """Modes in which listeners want to hear of graphs inside this one."""
+        self.checkpoints = checkpoints
+        """The checkpointer, for graphs inside this one."""
+        self.thread = thread
+        self.ordinal = ordinal
+        """Number of the branch that the run is on."""
+        self.durability: Durability = durability
+        self.parents = parents or {}
+        """Checkpoints of the graphs around this one, by scope."""
+        self.answers = answers or {}
+        """Answers to questions of graphs inside this one, by the question's id."""
+        self.wanted = (wanted | forwarded) & LIVE
         self.streamed: set[str | None] = set()
         """Ids of messages that listeners of mode `messages` have seen."""
         self.sink = sink
 
+    @property
+    def is_heard(self) -> bool:
+        """Whether anybody listens to what nodes say while they run."""
+        return bool(self.wanted or self.forwarded)
+
     def emit(self, mode: str, data: Any) -> None:
         """Hand a live chunk to the listeners of `mode`, if there are any."""
         if mode in self.wanted and self.sink is not None:
-            self.sink(Event(mode, data, self.ns))
+            self.sink(Event(mode, data, self.scope))
 
 
 class TaskView(Protocol):
@@ -55,6 +82,7 @@ class TaskView(Protocol):
 
     answers: tuple[Any, ...]
     attempt: int
+    head: int
 
     @property
     def name(self) -> str: ...
@@ -71,18 +99,20 @@ class TaskView(Protocol):
 class TaskContext:
     """One execution of one node: its run, its task, and how far its questions have come."""
 
-    __slots__ = ("asked", "run", "signal", "task")
+    __slots__ = ("asked", "calls", "run", "signal", "task")
 
     def __init__(self, run: RunContext, task: TaskView) -> None:
         self.run = run
         self.task = task
         self.asked = 0
+        self.calls = 0
+        """How many graphs it has called."""
         self.signal: GraphInterrupt | None = None
 
     @property
     def ns(self) -> tuple[str, ...]:
         """The namespace of graphs that this task calls."""
-        return (*self.run.ns, f"{self.task.name}:{self.task.id}")
+        return (*self.run.scope, f"{self.task.name}:{self.task.id}")
 
     def ask(self, value: Any, response_schema: Any) -> Any:
         """Return the answer to the task's next question, or stop the task with the question."""
@@ -95,10 +125,14 @@ class TaskContext:
             digest("|".join(self.ns), str(number)),
             json_schema(response_schema),
             self.task.name,
-            self.run.ns,
+            self.run.scope,
         )
-        self.signal = GraphInterrupt((question,))
-        raise self.signal
+        raise self.stop((question,))
+
+    def stop(self, interrupts: tuple[Interrupt, ...]) -> GraphInterrupt:
+        """Note that the task stops here, and return the signal to raise."""
+        self.signal = GraphInterrupt(interrupts)
+        return self.signal
 
     def config(self) -> Config:
         """Return the run's config with this task's place in it."""

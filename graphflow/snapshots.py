@@ -55,19 +55,28 @@ class Shots:
     ) -> StateSnapshot:
         """Return the head of a branch as it stands now."""
         tasks = self._tasks(branch, frame, _from_rows(rows))
-        finished = [row for row in rows if row.kind is RowKind.RESULT]
-        values = {**self.plan.initial, **values}
-        written = fold(self.plan, values, [row.value[0] for row in finished], {}).changed
-        ended = {row.place for row in finished}
+        ended = {row.place for row in rows if row.kind is RowKind.RESULT}
         asked = open_questions(rows)
         tasks = [
             task._replace(interrupts=tuple(q for q in task.interrupts if q in asked))
             for task in tasks
         ]
         return self._shot(
-            branch, parent_branch, frame, {**values, **written}, tasks, added,
+            branch, parent_branch, frame, self._so_far(frame, values, rows), tasks, added,
             waits=tuple(t.name for i, t in enumerate(tasks) if i not in ended),
         )  # fmt: skip
+
+    def _so_far(self, frame: Frame, values: dict[str, Any], rows: Sequence[Row]) -> dict[str, Any]:
+        """Return the state with what Commands, and then finished tasks in their order, wrote."""
+        values = {**self.plan.initial, **values}
+        results = [row for row in rows if row.kind is RowKind.RESULT]
+        for row in results:
+            if row.place < 0:
+                values.update(fold(self.plan, values, (row.value[0],), {}).changed)
+        finished = [row for row in results if row.place >= 0]
+        finished.sort(key=lambda row: _rank(frame.pending, row.place))
+        written = fold(self.plan, values, [row.value[0] for row in finished], {}).changed
+        return {**values, **written}
 
     def record(
         self,
@@ -129,12 +138,20 @@ def _path(task: Pending, place: int) -> tuple[Any, ...]:
     return ("__pregel_push", place, False) if task.is_send else ("__pregel_pull", task.name)
 
 
+def _rank(pending: Sequence[Pending], place: int) -> tuple[bool, int, str]:
+    """Return where a task stands in the order in which writes are applied."""
+    if place >= len(pending) or pending[place].is_send:
+        return (True, place, "")
+    return (False, 0, pending[place].name)
+
+
 def _from_rows(rows: Sequence[Row]) -> dict[int, dict[str, Any]]:
     known: dict[int, dict[str, Any]] = {}
     for row in rows:
         task = known.setdefault(row.place, {})
         if row.kind is RowKind.RESULT:
             task["result"] = chunks.result(row.value[0])
+            task.pop("error", None)
         elif row.kind is RowKind.QUESTION:
             task["interrupts"] = (row.value,)
         elif row.kind is RowKind.ERROR:

@@ -12,6 +12,7 @@ the same builder again, or changing it later, does not touch what was compiled b
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any, Generic, TypeVar
 
@@ -62,6 +63,7 @@ class StateGraph(Generic[StateT]):
         self._edges: dict[tuple[str, str], None] = {}
         self._joins: dict[tuple[tuple[str, ...], str], None] = {}
         self._routes: dict[tuple[str, str], RouteSpec] = {}
+        self._default_retry: tuple[RetryPolicy, ...] = ()
 
     def _schema(self, declared: Any) -> Schema:
         known = self._schemas.get(id(declared))
@@ -123,6 +125,21 @@ class StateGraph(Generic[StateT]):
             return target.plan.input
         hint = declared or first_hint(target, self.state_schema)
         return self._schema(hint) if is_annotated_class(hint) else None
+
+    def set_node_defaults(
+        self, *, retry_policy: RetryPolicy | Sequence[RetryPolicy] | None = None
+    ) -> StateGraph[StateT]:
+        """Set what applies at `compile` to every node that does not say otherwise."""
+        if retry_policy is not None:
+            self._default_retry = _policies(retry_policy)
+        return self
+
+    def _finished_nodes(self) -> dict[str, NodeSpec]:
+        default = self._default_retry
+        return {
+            name: spec if spec.retry else replace(spec, retry=default)
+            for name, spec in self._nodes.items()
+        }
 
     # -- edges ---------------------------------------------------------------------------------
 
@@ -223,7 +240,7 @@ class StateGraph(Generic[StateT]):
             self._state,
             self._input,
             self._output,
-            dict(self._nodes),
+            self._finished_nodes() if self._default_retry else dict(self._nodes),
             tuple(self._edges),
             tuple(self._joins),
             tuple(self._routes.values()),

@@ -163,6 +163,20 @@ class GraphOutput:
     value: Any
     interrupts: tuple[Interrupt, ...] = ()
 
+    def __getitem__(self, key: str) -> Any:
+        return self._as_v1()[key]
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._as_v1()
+
+    def _as_v1(self) -> dict[str, Any]:
+        import warnings
+
+        text = "Reading a GraphOutput like a dict is deprecated: use .value and .interrupts."
+        warnings.warn(text, DeprecationWarning, stacklevel=3)
+        asked = {INTERRUPT: list(self.interrupts)} if self.interrupts else {}
+        return {**(self.value if isinstance(self.value, dict) else {}), **asked}
+
 
 @dataclass(frozen=True, slots=True)
 class NodeError:

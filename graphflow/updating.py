@@ -22,7 +22,7 @@ from graphflow.engine.returns import read_input
 from graphflow.engine.turn import Options, Outcome, Turn
 from graphflow.errors import InvalidUpdateError
 from graphflow.graph.plan import Plan
-from graphflow.opening import Place, compared_keys, fork, fork_frame, is_past, start_at
+from graphflow.opening import Place, fork, fork_frame, is_past, recorder_for, start_at
 from graphflow.runtime import RunContext, TaskContext
 from graphflow.snapshots import config_of, run_identity
 from graphflow.types import COPY, END, INPUT, START, Config, StateUpdate
@@ -55,7 +55,7 @@ def check_supersteps(supersteps: Sequence[Sequence[StateUpdate]]) -> None:
             raise ValueError("No updates provided")
         if len(updates) > 1 and any(update.as_node is None for update in updates):
             raise InvalidUpdateError("Each of several updates in a superstep needs as_node.")
-        if len(updates) > 1 and any(update.as_node in ALONE for update in updates[1:]):
+        if len(updates) > 1 and any(update.as_node in ALONE for update in updates):
             raise InvalidUpdateError(f"as_node {ALONE} must be alone in its superstep.")
 
 
@@ -88,7 +88,7 @@ def open_edit(
     identity = run_identity(place.thread, place.scope, base.branch.ordinal if base else 0)
     options = Options(identity, records=True, metadata=base.metadata if base else {})
     machine = Machine(plan, options, start_at(plan, base))
-    recorder = Recorder(store, codec, place.thread, place.scope, base, compared_keys(plan))
+    recorder = recorder_for(plan, store, codec, place, base)
     return Editing(machine, recorder, base, place, updates)
 
 
@@ -167,7 +167,8 @@ def _stored_writes(base: Checkpoint | None) -> list[Any]:
 
 def _places(editing: Editing) -> list[int]:
     pending = editing.base.frame.pending if editing.base else ()
-    free = {index: task.name for index, task in enumerate(pending)}
+    # As START an update replaces the input, so it is not what the pending START would write.
+    free = {index: task.name for index, task in enumerate(pending) if task.name != START}
     places = []
     for update in editing.updates:
         place = next((index for index, name in free.items() if name == update.as_node), -1)

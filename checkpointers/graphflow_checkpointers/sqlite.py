@@ -232,7 +232,7 @@ class SqliteCheckpointer(Checkpointer):
         branches = yield Statement(sql.THREAD_BRANCHES, (thread,))
         for (branch,) in branches:
             for statement in sql.DROP_RANGE:
-                yield Statement(statement, (key(branch, 0), last_key(branch)))
+                yield Statement(statement, (key(branch, -1), last_key(branch)))
         yield Statement(sql.DROP_THREAD, (thread,))
         yield Statement(sql.COMMIT)
 

@@ -39,8 +39,10 @@ TABLES: Final = (
     """CREATE TABLE graphflow_thread(
         id INTEGER PRIMARY KEY,
         name TEXT NOT NULL UNIQUE)""",
+    # The number of a removed branch is never given again: a run that still has it must not write
+    # to somebody else's thread.
     """CREATE TABLE graphflow_branch(
-        id INTEGER PRIMARY KEY,
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
         thread INTEGER NOT NULL REFERENCES graphflow_thread ON DELETE CASCADE,
         scope TEXT NOT NULL,
         ordinal INTEGER NOT NULL,
@@ -93,11 +95,13 @@ ADD_BRANCH: Final = """
     ON CONFLICT DO NOTHING
     RETURNING id, ordinal"""
 
-# One statement, one transaction: the insert happens only while nothing lies behind the head.
+# One statement, one transaction: the insert happens only while `?2` is the head, that is, there is
+# such a frame (or the branch begins there) and nothing lies behind it.
 APPEND: Final = """
     INSERT INTO graphflow_frame(id, created, crc, body)
     SELECT ?3, ?4, ?5, ?6 FROM graphflow_branch
     WHERE id = ?1
+      AND ((id << 28) + parent_seq = ?2 OR EXISTS (SELECT 1 FROM graphflow_frame WHERE id = ?2))
       AND NOT EXISTS (SELECT 1 FROM graphflow_frame WHERE id > ?2 AND id <= ?7)"""
 
 HEAD: Final = """

@@ -12,7 +12,8 @@ written although everything in it can, and names the way to it.
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime, time
 from typing import Any
 
@@ -51,9 +52,9 @@ def holds_buffer(value: Any) -> bool:
 class CarefulWriter:
     """One attempt to write a value that the fast path refused."""
 
-    def __init__(self, pack: Pack, find: Find) -> None:
-        """Use `pack` for the parts that need no care, `find` for the form of a type."""
-        self.pack = pack
+    def __init__(self, packs: Sequence[Pack], find: Find) -> None:
+        """Use `packs[n]` where `n` levels suffice and no care is needed, `find` for the rest."""
+        self.packs = packs
         self.find = find
 
     def write(self, value: Any, depth: int = 0, level: int = 0) -> bytes:
@@ -69,26 +70,25 @@ class CarefulWriter:
             parts = self.inside(value, depth, level)
             return array_header(len(value)) + b"".join(parts)
         if type(value) is dict and all(map(self.is_key, value)):
-            keys, parts = map(self.pack, value), self.inside(value.values(), depth, level)
+            keys, parts = map(self.packs[0], value), self.inside(value.values(), depth, level)
             pairs = (key + part for key, part in zip(keys, parts, strict=True))
             return map_header(len(value)) + b"".join(pairs)
         return self.write_object(value, level)
 
     def write_fast(self, value: Any, depth: int, level: int) -> bytes | None:
         """Return the bytes if no care is needed, counting the depth from the payload's start."""
-        if level + FAST_LEVELS > MAX_LEVELS:
-            return None
+        pack = self.packs[min(FAST_LEVELS, MAX_LEVELS - level)]
         for _ in range(depth):
             value = [value]  # one byte each
         try:
-            return self.pack(value)[depth:]
-        except TypeError:
+            return pack(value)[depth:]
+        except Exception:
             return None
 
     def inside(self, values: Iterable[Any], depth: int, level: int) -> Iterator[bytes]:
         """Yield the bytes of the items of a container at this depth."""
         if depth >= MAX_DEPTH:
-            raise NotStorable(f"containers are nested deeper than {MAX_DEPTH}")
+            raise TooDeep(f"containers are nested deeper than {MAX_DEPTH}")
         for value in values:
             yield self.write(value, depth + 1, level)
 
@@ -99,39 +99,69 @@ class CarefulWriter:
     def write_object(self, value: Any, level: int) -> bytes:
         """Write an extension: what everything but msgpack's own types becomes."""
         if level >= MAX_LEVELS:
-            raise NotStorable(f"objects are nested deeper than {MAX_LEVELS}")
+            raise TooDeep(f"objects are nested deeper than {MAX_LEVELS}")
         code, write = self.find(type(value))
         payload = write(value, lambda part: self.write(part, 0, level + 1))
         return ext_header(code, len(payload)) + payload
 
 
+class TooDeep(NotStorable):
+    """A value is nested beyond the limits, perhaps because it contains itself."""
+
+
 def explain(value: Any, try_to_write: Callable[[Any], bytes], registry: Registry) -> NotStorable:
     """Return the error that names the innermost value which cannot be written."""
-    path, above, reason = "", {id(value): "the top"}, _reason(value, try_to_write)
-    while True:
-        failing = (
-            (step, part, _reason(part, try_to_write)) for step, part in _parts(value, registry)
-        )
-        step, part, found = next((f for f in failing if f[2] is not None), (None, None, None))
-        if step is None:
-            return NotStorable(reason or "it has no stored form", path=path, kind=type(value))
-        path, value, reason = path + step, part, found
-        if id(value) in above:
-            cycle = f"it contains itself: {path} is {above[id(value)]}, store an id instead"
-            return NotStorable(cycle, path=path, kind=type(value))
-        above[id(value)] = path
+    error = _refusal(value, try_to_write) or NotStorable("it changed while it was written")
+    if isinstance(error, TooDeep):
+        loop = find_loop(value, registry)
+        reason = error.reason if loop is None else "it contains itself: store an id instead"
+        return NotStorable(reason, path=loop or "", kind=type(value))
+    path = ""
+    while found := _first_refused(value, try_to_write, registry):
+        step, value, error = found
+        path += step
+    return NotStorable(error.reason, path=path, kind=type(value))
 
 
-def _reason(value: Any, try_to_write: Callable[[Any], bytes]) -> str | None:
+def _first_refused(
+    value: Any, try_to_write: Callable[[Any], bytes], registry: Registry
+) -> tuple[str, Any, NotStorable] | None:
+    for step, part in _parts(value, registry):
+        if error := _refusal(part, try_to_write):
+            return step, part, error
+    return None
+
+
+def _refusal(value: Any, try_to_write: Callable[[Any], bytes]) -> NotStorable | None:
     """Return why a value cannot be written, or None if it can."""
     try:
         try_to_write(value)
     except NotStorable as error:
-        return error.reason
+        return error
     except RecursionError:
-        return "it is nested too deeply"
+        return TooDeep("it is nested too deeply for the stack")
     except Exception as error:
-        return f"reading it raised {type(error).__name__}: {error}"
+        return NotStorable(f"reading it raised {type(error).__name__}: {error}")
+    return None
+
+
+def find_loop(value: Any, registry: Registry) -> str | None:
+    """Return the path to the first value that lies in itself."""
+    above, done = {id(value)}, set[int]()
+    walk = [(id(value), "", iter(_parts(value, registry)))]
+    while walk:
+        key, path, parts = walk[-1]
+        for step, part in parts:
+            if id(part) in above:
+                return path + step
+            if id(part) not in done:
+                above.add(id(part))
+                walk.append((id(part), path + step, iter(_parts(part, registry))))
+                break
+        else:
+            walk.pop()
+            above.discard(key)
+            done.add(key)
     return None
 
 
@@ -146,8 +176,7 @@ def _parts(value: Any, registry: Registry) -> Iterable[tuple[str, Any]]:
         return [(".tzinfo", value.tzinfo)]
     if isinstance(value, set | frozenset):
         return [("{...}", part) for part in value]
-    sequence = hasattr(type(value), "__reversed__") and not isinstance(value, range)
-    if isinstance(value, tuple) or sequence:
+    if isinstance(value, list | tuple | deque):
         return [(f"[{place}]", part) for place, part in enumerate(value)]
     return ()
 

@@ -101,7 +101,7 @@ class Codec:
         """
         try:
             return self._pack(value)
-        except (TypeError, RecursionError):
+        except Exception:  # native code does not say what went wrong
             return self._encode_carefully(value)
 
     def decode(self, data: bytes) -> Any:
@@ -141,14 +141,15 @@ class Codec:
         self._read_raw = _raw_reader(RAW)
         msgpack, option = _backend(self._is_pure)
         self._unpack = self._unpacking(msgpack)
-        self._pack = self._packing(msgpack, option)
+        self._packs = self._packing(msgpack, option)
+        self._pack = self._packs[-1]
 
-    def _packing(self, msgpack: Any, option: int | None) -> Pack:
-        """Return the writer: one hook per level of objects, so that no call has to count them."""
-        pack: Pack = _refuse_depth
-        for _ in range(FAST_LEVELS + 1):
-            pack = _packer(msgpack, option, self._hook(msgpack.Ext, pack))
-        return pack
+    def _packing(self, msgpack: Any, option: int | None) -> list[Pack]:
+        """Return the writers: the n-th allows n objects inside each other, so none has to count."""
+        packs = [_packer(msgpack, option, _refuse)]
+        for _ in range(FAST_LEVELS):
+            packs.append(_packer(msgpack, option, self._hook(msgpack.Ext, packs[-1])))
+        return packs
 
     def _hook(self, ext: Any, pack: Pack) -> Callable[[Any], Any]:
         """Return what turns an object into an extension, its payload packed one level deeper."""
@@ -198,7 +199,7 @@ class Codec:
     # ---------------------------------------------------------------------------- the careful path
 
     def _write_carefully(self, value: Any) -> bytes:
-        return CarefulWriter(self._pack, self._find).write(value)
+        return CarefulWriter(self._packs, self._find).write(value)
 
     def _encode_carefully(self, value: Any) -> bytes:
         try:
@@ -220,7 +221,7 @@ class Codec:
         return value
 
 
-def _refuse_depth(value: Any) -> bytes:
+def _refuse(value: Any) -> Any:
     raise TypeError("more levels of objects than the fast path goes down")
 
 

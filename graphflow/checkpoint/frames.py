@@ -72,8 +72,10 @@ def _packed_op(key: str, op: Op, settled: Sequence[Settled]) -> list[Any]:
     if op[0] <= APPEND:
         for place, task in enumerate(settled):
             for written, value in task.writes:
-                if value is op[1] and written == key:
-                    return [op[0] + BY_TASK, place]
+                if written == key:
+                    if value is op[1]:
+                        return [op[0] + BY_TASK, place]
+                    break  # the reader takes a task's first write to the key
     return list(op)
 
 
@@ -85,7 +87,8 @@ def _packed_pending(task: Pending) -> Any:
 
 
 def _packed_settled(task: Settled) -> list[Any]:
-    writes = None if task.name == START else _packed_writes(task.writes)
+    was_pending = task.name == START and task.place >= 0
+    writes = None if was_pending else _packed_writes(task.writes)
     packed = [task.place if task.place >= 0 else task.name, writes]
     return [*packed, [_packed_interrupt(q) for q in task.interrupts]] if task.interrupts else packed
 

@@ -5,7 +5,7 @@ Frames are kept as bytes so that what could not be stored elsewhere cannot be st
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import count
 from threading import RLock
 from typing import ClassVar, TypeVar
@@ -38,6 +38,11 @@ class _Line:
     def head(self) -> int:
         return self.frames[-1].seq if self.frames else self.branch.parent_seq
 
+    def go_back(self, count: int, rows: dict[tuple[int, int, int], StoredRow]) -> None:
+        """Keep only the first `count` frames, with `rows` at their end."""
+        del self.frames[count:]
+        self.rows = rows
+
 
 class MemoryCheckpointer(Checkpointer):
     """Keeps threads in this process; for tests, notebooks and runs that need not survive."""
@@ -49,6 +54,8 @@ class MemoryCheckpointer(Checkpointer):
         self._ids = count(1)
         self._threads: dict[str, dict[str, list[int]]] = {}
         self._lines: dict[int, _Line] = {}
+        self._undo: list[Callable[[], object]] = []
+        """What takes back the open transaction, oldest first."""
 
     def run(self, operation: Operation[T]) -> T:
         with self._lock:
@@ -57,6 +64,15 @@ class MemoryCheckpointer(Checkpointer):
                     next(operation)
             except StopIteration as stop:
                 return stop.value  # type: ignore[no-any-return]  # what the operation returned
+            except BaseException:
+                self._take_back()
+                raise
+            finally:
+                self._undo = []
+
+    def _take_back(self) -> None:
+        for step in reversed(self._undo):
+            step()
 
     async def arun(self, operation: Operation[T]) -> T:
         return self.run(operation)
@@ -76,8 +92,16 @@ class MemoryCheckpointer(Checkpointer):
         branch = Branch(next(self._ids), len(ids), name, parent, parent_seq, parent_seq)
         self._lines[branch.id] = _Line(branch)
         ids.append(branch.id)
+        self._undo.append(lambda: self._unmake(thread, scope, branch.id))
         return branch
         yield
+
+    def _unmake(self, thread: str, scope: str, branch: int) -> None:
+        scopes = self._threads[thread]
+        scopes[scope].remove(branch)
+        del self._lines[branch]
+        if not any(scopes.values()):
+            del self._threads[thread]
 
     def _at(self, branch: int, head: int) -> _Line:
         line = self._lines.get(branch)
@@ -94,8 +118,10 @@ class MemoryCheckpointer(Checkpointer):
         self, branch: int, head: int, frames: Sequence[StoredFrame], *, drop_rows: bool
     ) -> Operation[None]:
         line = self._at(branch, head)
+        count, rows = len(line.frames), line.rows
+        self._undo.append(lambda: line.go_back(count, rows))
         line.frames.extend(frames)
-        line.rows.clear()
+        line.rows = {}
         return
         yield
 
@@ -106,6 +132,9 @@ class MemoryCheckpointer(Checkpointer):
         for row in rows:
             if row.kind == RowKind.ANSWER and row[:3] in line.rows:
                 raise AlreadyAnswered(f"Question {row.number + 1} of this task has its answer.")
+        count, before = len(line.frames), line.rows
+        self._undo.append(lambda: line.go_back(count, before))
+        line.rows = dict(before)
         for row in rows:
             line.rows.setdefault(row[:3], row)
         for row in withdrawn:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from struct import Struct
 from typing import Any
 
-MAX_DEPTH = 254
+MAX_DEPTH = 255
 """Containers inside containers in one payload; ormsgpack's own limit when it writes."""
 
 _FLOAT64 = Struct(">Bd")
@@ -56,14 +56,16 @@ def _write(value: Any, default: Any, emit: Callable[[bytes], None], depth: int) 
     if write is not None:
         emit(write(value))
     elif type(value) is list:
+        depth = _deeper(depth)
         emit(array_header(len(value)))
         for item in value:
-            _write(item, default, emit, _deeper(depth))
+            _write(item, default, emit, depth)
     elif type(value) is dict:
+        depth = _deeper(depth)
         emit(map_header(len(value)))
         for key, item in value.items():
             emit(_key(key))
-            _write(item, default, emit, _deeper(depth))
+            _write(item, default, emit, depth)
     elif default is None:
         raise TypeError(f"no msgpack form: {type(value).__name__}")
     else:

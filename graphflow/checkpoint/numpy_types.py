@@ -49,7 +49,8 @@ def write_scalar(value: Any, pack: Pack) -> bytes:
 
 def _dtype_text(dtype: Any) -> str:
     text: str = dtype.str
-    if not _DTYPE.fullmatch(text) or type(dtype)(text) != dtype or dtype.metadata:
+    numpy: Any = sys.modules["numpy"]
+    if not _DTYPE.fullmatch(text) or numpy.dtype(text) != dtype or dtype.metadata:
         raise NotStorable(f"its dtype {dtype} has no exact stored form: use a plain one, or a list")
     return text
 

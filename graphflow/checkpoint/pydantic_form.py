@@ -18,7 +18,7 @@ def is_pydantic(kind: type) -> bool:
 
 
 class ModelForm(FieldForm):
-    """Pydantic models: `[fields, names that were set, extra, private]`, without the None at its end.
+    """Pydantic models: `[fields, names that were set, extra, private]`, less the None at its end.
 
     Private attributes and extra values are part of the object; so is which fields were set, for
     `exclude_unset`: None says that all were, and nothing else.
@@ -27,6 +27,7 @@ class ModelForm(FieldForm):
     def __init__(self, kind: Any) -> None:
         """Wait with the fields: types that are named before they exist are resolved later."""
         super().__init__(kind)
+        self.defaults = {}
         self.is_complete = False
         self.model: Any = kind
 
@@ -36,7 +37,6 @@ class ModelForm(FieldForm):
         self.known = frozenset(self.names)
         self.infos = dict(self.model.model_fields)
         self.privates = dict(self.model.__private_attributes__)
-        self.undefined = sys.modules["pydantic_core"].PydanticUndefined
         self.is_root = self.model.__pydantic_root_model__
         self.allows_extra = self.model.model_config.get("extra") == "allow"
         self.is_complete = self.model.__pydantic_complete__
@@ -86,12 +86,9 @@ class ModelForm(FieldForm):
         if not self.privates:
             return None if stored is None else _map(stored)
         held = {} if stored is None else _map(stored)
-        fresh = {
-            name: info.get_default()
-            for name, info in self.privates.items()
-            if name not in held and (info.default is not self.undefined or info.default_factory)
-        }
-        return fresh | held
+        fresh = {name: _default(info) for name, info in self.privates.items() if name not in held}
+        undefined = sys.modules["pydantic_core"].PydanticUndefined
+        return {name: part for name, part in fresh.items() if part is not undefined} | held
 
     def default(self, name: str) -> Any:
         """Ask pydantic, whose defaults may be factories."""
@@ -115,6 +112,11 @@ class ModelForm(FieldForm):
         yield from super().parts(value)
         for held in (value.__pydantic_extra__, value.__pydantic_private__):
             yield from ((f".{name}", part) for name, part in (held or {}).items())
+
+
+def _default(private: Any) -> Any:
+    factory = private.default_factory
+    return private.get_default() if factory is None else factory()
 
 
 def _map(data: Any) -> dict[str, Any]:

@@ -21,6 +21,8 @@ from graphflow.state.deltas import APPEND, DROP, PUT, SET, SPLICE, Op
 
 _WORTH_COMPARING = 16
 """Elements; smaller containers are stored whole."""
+_TELLING = {str, int}
+"""Types of keys that are never equal without being the same, as 1, True and 1.0 are."""
 
 
 class Recorder:
@@ -33,6 +35,7 @@ class Recorder:
         scope: Which graph of the thread.
         base: The checkpoint that the run starts from, None for a new thread.
         compared: Keys whose channel does not know its delta.
+        name: What the branch is called that a run without `base` makes.
     """
 
     def __init__(
@@ -43,11 +46,13 @@ class Recorder:
         scope: str,
         base: Checkpoint | None,
         compared: frozenset[str],
+        name: str = MAIN,
     ) -> None:
         self.store = store
         self.codec = codec
         self.thread = thread
         self.scope = scope
+        self.name = name
         self.branch: Branch | None = base.branch if base else None
         self.head = base.branch.head if base else -1
         self.chain_cost = base.chain_cost if base else 0
@@ -91,7 +96,9 @@ class Recorder:
         store = self.store
         yield from store.begin(write=True)
         if self.branch is None:
-            self.branch = yield from store.create_branch(self.thread, self.scope, MAIN, None, -1)
+            self.branch = yield from store.create_branch(
+                self.thread, self.scope, self.name, None, -1
+            )
         if frames:
             self._count(frames)
             yield from store.append(self.branch.id, head, frames, drop_rows=commit.closes_rows)
@@ -210,7 +217,9 @@ class Comparer:
 
 
 def _is_comparable(value: Any) -> bool:
-    return type(value) in (list, dict) and len(value) >= _WORTH_COMPARING
+    if type(value) not in (list, dict) or len(value) < _WORTH_COMPARING:
+        return False
+    return type(value) is list or set(map(type, value)) <= _TELLING
 
 
 def _list_ops(before: list[bytes], after: list[bytes], value: list[Any]) -> list[Op]:

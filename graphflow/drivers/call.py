@@ -9,22 +9,54 @@ from __future__ import annotations
 
 import functools
 import random
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Generator, Iterable, Iterator, Sequence
+from dataclasses import replace
 from types import CoroutineType
-from typing import Any
+from typing import Any, TypeVar
 
 from graphflow.checkpoint.records import Writes
 from graphflow.engine.machine import Machine
 from graphflow.engine.returns import as_writes, prepared, read_path, read_return
 from graphflow.engine.turn import Outcome, Target, Task
-from graphflow.errors import GraphInterrupt, SwallowedInterruptError
+from graphflow.errors import GraphInterrupt, ParentCommand, SwallowedInterruptError
 from graphflow.graph.callables import Callee
 from graphflow.graph.plan import Node, Plan, Route
 from graphflow.runtime import TaskContext, emit_message, injected
 from graphflow.state.schema import Schema
 from graphflow.types import START
 
+T = TypeVar("T")
 Step = Generator[Any, Any, Outcome]
+
+
+def carry(steps: Generator[Any, Any, T], run: Callable[[Any], Any]) -> T:
+    """Carry a generator to its end in blocking code; `run` gives what it asks for."""
+    try:
+        wanted = next(steps)
+        while True:
+            try:
+                done = run(wanted)
+            except BaseException as error:  # goes to where it was asked for
+                wanted = steps.throw(error)
+            else:
+                wanted = steps.send(done)
+    except StopIteration as stop:
+        return stop.value  # type: ignore[no-any-return]  # what the generator returns
+
+
+async def acarry(steps: Generator[Any, Any, T], run: Callable[[Any], Awaitable[Any]]) -> T:
+    """As `carry`, on an event loop."""
+    try:
+        wanted = next(steps)
+        while True:
+            try:
+                done = await run(wanted)
+            except BaseException as error:  # goes to where it was asked for
+                wanted = steps.throw(error)
+            else:
+                wanted = steps.send(done)
+    except StopIteration as stop:
+        return stop.value  # type: ignore[no-any-return]  # what the generator returns
 
 
 def perform(machine: Machine, context: TaskContext, task: Task, offload: bool) -> Step:
@@ -35,7 +67,10 @@ def perform(machine: Machine, context: TaskContext, task: Task, offload: bool) -
         writes = task.arg
     else:
         shown = task.arg if task.is_send else node_input(node, task)
-        returned = yield from _called(node.callee, shown, context, offload)
+        try:
+            returned = yield from _called(node.callee, shown, context, offload)
+        except ParentCommand as signal:  # from a graph inside the node: it is meant for this one
+            returned = replace(signal.command, graph=None)
         if context.signal is not None:
             raise _swallowed(task)
         writes, targets = read_return(plan, returned)
@@ -76,11 +111,13 @@ def _manage(values: dict[str, Any], schema: Schema, task: Task) -> None:
         values[key] = task.steps_left <= 1 if last else task.steps_left
 
 
-def _called(callee: Callee, shown: Any, context: TaskContext, offload: bool) -> Step:
+def _called(
+    callee: Callee, shown: Any, context: TaskContext, offload: bool
+) -> Generator[Any, Any, Any]:
     arguments = (shown,) if callee.arity else ()
     keywords = injected(context, callee.inject) if callee.inject else {}
     if callee.acall is not None and (offload or callee.call is None):
-        return (yield callee.acall(*arguments, **keywords))  # type: ignore[no-any-return]
+        return (yield callee.acall(*arguments, **keywords))
     call = callee.call
     assert call is not None
     if offload:
@@ -89,7 +126,7 @@ def _called(callee: Callee, shown: Any, context: TaskContext, offload: bool) -> 
         result = call(*arguments, **keywords)
     if type(result) is CoroutineType:
         result = yield result
-    return result  # type: ignore[no-any-return]
+    return result
 
 
 def _routed(

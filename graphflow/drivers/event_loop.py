@@ -15,7 +15,7 @@ from contextvars import copy_context
 from types import CoroutineType
 from typing import Any
 
-from graphflow.drivers.call import failed, perform
+from graphflow.drivers.call import acarry, failed, perform
 from graphflow.drivers.saving import Saver
 from graphflow.drivers.workers import AT_MOST
 from graphflow.engine.machine import Machine
@@ -59,7 +59,7 @@ class LoopDriver:
         Raises:
             BaseException: What made the run fail.
         """
-        machine, inline = self.machine, not self.context.wanted
+        machine, inline = self.machine, not self.context.is_heard
         try:
             while True:
                 if turn.commit is not None and self.saver is not None:
@@ -88,13 +88,7 @@ class LoopDriver:
         context = TaskContext(self.context, task)
         token = enter_task(context)
         try:
-            steps = perform(self.machine, context, task, True)
-            wanted = next(steps)
-            while True:
-                done = await (wanted if type(wanted) is CoroutineType else self._elsewhere(wanted))
-                wanted = steps.send(done)
-        except StopIteration as stop:
-            return stop.value  # type: ignore[no-any-return]  # what perform() returns
+            return await acarry(perform(self.machine, context, task, True), self._awaitable)
         except asyncio.CancelledError as error:
             return self._cancelled(task, error)
         except BaseException as error:  # sorted by `failed`
@@ -110,8 +104,8 @@ class LoopDriver:
         told.__cause__ = error
         return failed(task, told)
 
-    def _elsewhere(self, wanted: Any) -> Any:
-        if hasattr(wanted, "__await__"):
+    def _awaitable(self, wanted: Any) -> Any:
+        if type(wanted) is CoroutineType or hasattr(wanted, "__await__"):
             return wanted
         return self.loop.run_in_executor(_threads(), copy_context().run, wanted)
 

@@ -44,6 +44,11 @@ class Portal:
             raise
 
 
+def on_portal(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine on the process's portal; see `Portal.run`."""
+    return portal().run(coroutine)
+
+
 _lock = threading.Lock()
 _portal: list[Portal] = []
 

@@ -7,6 +7,7 @@ behind; `exit` once, when the run ends.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -19,11 +20,18 @@ from graphflow.types import Durability
 class Saver:
     """Saves one run's commits; the blocking and the asyncio face of one rule."""
 
-    def __init__(self, recorder: Recorder, durability: Durability) -> None:
+    def __init__(
+        self,
+        recorder: Recorder,
+        durability: Durability,
+        is_wanted: Callable[[], bool] = lambda: True,
+    ) -> None:
         self.recorder = recorder
         self.store = recorder.store
         self.in_background = durability == "async" and not self.store.is_instant
         self.at_exit = durability == "exit"
+        self.is_wanted = is_wanted
+        """Whether what was gathered for the exit shall be kept; asked when the run ends."""
         self.under_way: Any = None
 
     def _operation(self, commit: Commit) -> Operation[None] | None:
@@ -53,7 +61,7 @@ class Saver:
     def finish(self) -> None:
         """Make everything durable that is not yet."""
         self.settle()
-        operation = self.recorder.flush()
+        operation = self.recorder.flush() if self.is_wanted() else None
         if operation is not None:
             self.store.run(operation)
 
@@ -77,7 +85,7 @@ class Saver:
     async def afinish(self) -> None:
         """As `finish`, on an event loop."""
         await self.asettle()
-        operation = self.recorder.flush()
+        operation = self.recorder.flush() if self.is_wanted() else None
         if operation is not None:
             await asyncio.shield(asyncio.ensure_future(self.store.arun(operation)))
 

@@ -12,8 +12,8 @@ from contextvars import copy_context
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from graphflow.drivers.call import failed, perform
-from graphflow.drivers.portal import portal
+from graphflow.drivers.call import carry, failed, perform
+from graphflow.drivers.portal import on_portal
 from graphflow.drivers.saving import Saver
 from graphflow.drivers.workers import Workers
 from graphflow.engine.machine import Machine
@@ -56,7 +56,7 @@ class ThreadDriver:
         Raises:
             BaseException: What made the run fail.
         """
-        machine, inline = self.machine, not self.context.wanted
+        machine, inline = self.machine, not self.context.is_heard
         try:
             while True:
                 if turn.commit is not None and self.saver is not None:
@@ -86,12 +86,7 @@ class ThreadDriver:
         context = TaskContext(self.context, task)
         token = enter_task(context)
         try:
-            steps = perform(self.machine, context, task, False)
-            coroutine = next(steps)
-            while True:
-                coroutine = steps.send(portal().run(coroutine))
-        except StopIteration as stop:
-            return stop.value  # type: ignore[no-any-return]  # what perform() returns
+            return carry(perform(self.machine, context, task, False), on_portal)
         except BaseException as error:  # sorted by `failed`
             return failed(task, error)
         finally:

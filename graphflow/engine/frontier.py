@@ -29,7 +29,7 @@ class Waiting:
         self.arrived = {
             names[name]: dict.fromkeys(sources) for name, sources in joins.items() if name in names
         }
-        self.deferred = dict.fromkeys(deferred)
+        self.deferred = dict.fromkeys(name for name in deferred if name in plan.nodes)
 
     def arrive(self, index: int, source: str) -> str | None:
         """Note that `source` has finished; return the join's target if it was the last."""
@@ -92,4 +92,4 @@ def ordered(plan: Plan, triggered: Iterable[str], sends: list[Pending]) -> list[
     names = list(triggered)
     if len(names) > 1:
         names.sort(key=lambda name: plan.nodes[name].order)
-    return [*sends, *(Pending(name) for name in names)]
+    return [*sends, *map(Pending, names)]

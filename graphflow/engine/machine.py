@@ -66,11 +66,16 @@ class Machine:
         self.told_metadata = start.metadata or NOTHING
         self.waiting = Waiting(plan, start.joins, start.deferred)
         self.frontier: list[Task] = []
+        self.recorded = len(start.pending)
         self.finished: dict[int, Outcome] = {}
         self.asking: dict[int, Outcome] = {}
         self.retries: list[tuple[float, Task]] = []
         self.error: BaseException | None = None
         self.refused: dict[int, BaseException] = {}
+        self.given: list[Row] = []
+        self.passed: dict[str, Any] = {}
+        """Answers to questions of graphs inside this one, by the question's id."""
+        self.status = Status.RUNNING
         self.has_rows = bool(start.rows)
         self.carried: dict[str, Any] = {}
         self._previewed: tuple[Writes, Folded] | None = None
@@ -157,7 +162,7 @@ class Machine:
         """Return a task of the open superstep, or one beside it (index -1), for an update."""
         place, step = max(index, 0), self.step + 1
         node = self.plan.nodes[name]
-        return Task(index, node, self.values, False, arg, place, step, 1, self._identify)
+        return Task(index, node, self.values, False, arg, place, step, 1, self.head, self._identify)
 
     def complete(self, outcomes: Sequence[Outcome], now: float) -> Turn:
         """Take outcomes of running tasks, in the order in which they came."""
@@ -179,6 +184,7 @@ class Machine:
         if self.refused:
             self.error = next(iter(self.refused.values()))
             return Turn(commit, events, (), Status.FAILED)
+        self.status = Status.WAITING
         return Turn(commit, (*events, *self._waiting_events()), (), Status.WAITING)
 
     def tick(self, now: float) -> Turn:
@@ -207,7 +213,7 @@ class Machine:
 
     def raised(self) -> tuple[Interrupt, ...]:
         """Return the questions that this run stopped at, in the order in which it met them."""
-        return tuple(q for outcome in self.asking.values() for q in outcome.interrupts)
+        return tuple(q for outcome in self.asking.values() for q in outcome.interrupts or ())
 
     def output(self) -> dict[str, Any]:
         """Return the state, with what finished tasks of an open superstep wrote."""
@@ -235,8 +241,8 @@ class Machine:
             delta = joined(self.carried, folded.delta) if self.carried else folded.delta
             frames += self._framed(Source.LOOP, delta, pending, self._settled(outcomes), now)
         self.carried = {}
-        events = self._state_event() if self._watches_values and folded.changed else ()
-        status = self._status_after(ran, pending)
+        events = self._state_event() if self._shows(folded.changed) else ()
+        status = self.status = self._status_after(ran, pending)
         if status is Status.WAITING and self._watches_updates:
             events = (*events, Event("updates", {INTERRUPT: ()}, self.options.ns))
         commit = self._committed(frames) if frames else None
@@ -276,12 +282,13 @@ class Machine:
         self.asking = {}
         self.refused = {}
         self.frontier = self._tasks(pending)
+        self.recorded = len(pending)
 
     def _tasks(self, pending: Sequence[Pending]) -> list[Task]:
         nodes, values, step = self.plan.nodes, self.values, self.step + 1
-        left, identify = self.last_step - step, self._identify
+        left, head, identify = self.last_step - step, self.head, self._identify
         return [
-            Task(i, nodes[p.name], values, p.is_send, p.arg, i, step, left, identify)
+            Task(i, nodes[p.name], values, p.is_send, p.arg, i, step, left, head, identify)
             for i, p in enumerate(pending)
         ]
 
@@ -295,15 +302,19 @@ class Machine:
         task = outcome.task
         if outcome.error is not None:
             return self._take_error(task, outcome, now)
-        if outcome.interrupts:
+        if outcome.interrupts is not None:
             self.asking[task.index] = outcome
-            return [
-                Row(task.index, RowKind.QUESTION, len(task.answers) + number, question)
-                for number, question in enumerate(outcome.interrupts)
-            ]
+            return self._take_questions(task, outcome.interrupts)
         self.finished[task.index] = outcome
         writes = _stored(outcome.writes, self.plan.unstored)
         return [Row(task.index, RowKind.RESULT, 0, (writes, tuple(outcome.targets)))]
+
+    def _take_questions(self, task: Task, interrupts: Sequence[Interrupt]) -> list[Row]:
+        known = {question.id for question in task.asked}
+        new = [question for question in interrupts if question.id not in known]
+        first = len(task.asked)
+        task.asked = (*task.asked, *new)
+        return [Row(task.index, RowKind.QUESTION, first + n, q) for n, q in enumerate(new)]
 
     def _take_error(self, task: Task, outcome: Outcome, now: float) -> list[Row]:
         error = outcome.error
@@ -318,7 +329,12 @@ class Machine:
             return []
         if self.error is None:
             self.error = error
-        return [Row(task.index, RowKind.ERROR, 0, repr(error))]
+        return [Row(task.index, RowKind.ERROR, self._failures(task), repr(error))]
+
+    def _failures(self, task: Task) -> int:
+        """Return how often the task failed in earlier runs."""
+        rows = self.origin.rows if task.step == self.origin.step + 1 else ()
+        return sum(row.kind is RowKind.ERROR and row.place == task.index for row in rows)
 
     def _wake_at(self) -> float | None:
         return min((when for when, _ in self.retries), default=None)
@@ -328,10 +344,12 @@ class Machine:
     def _restore_frontier(self, writes: Writes, targets: Sequence[Target]) -> None:
         given = [row.value for row in self.origin.rows if row.place == _TO_THE_RUN]
         given.append((writes, targets))
-        folded = fold(self.plan, self.values, [writes for writes, _ in given], self.memo)
-        self.values.update(folded.changed)
-        self.carried = folded.delta
+        for written, _ in given:
+            folded = fold(self.plan, self.values, (written,), self.memo)
+            self.values.update(folded.changed)
+            self.carried = joined(self.carried, folded.delta)
         self._enter(self._with_targets([t for _, targets in given for t in targets]))
+        self.recorded = len(self.origin.pending)
         self._restore(self.origin.rows)
 
     def _with_targets(self, targets: Iterable[Target]) -> Sequence[Pending]:
@@ -352,19 +370,26 @@ class Machine:
             if row.kind is RowKind.RESULT:
                 self.finished[task.index] = Outcome(task, *row.value)
             elif row.kind is RowKind.QUESTION:
-                task.asked = (*task.asked[: row.number], row.value)
+                task.asked = (*task.asked, row.value)
             elif row.kind is RowKind.ANSWER:
-                task.answers = (*task.answers[: row.number], row.value)
+                task.replies[row.number] = row.value
 
     def _answer(self, answers: Mapping[str, Any]) -> list[Row]:
         rows = []
-        for row in self.origin.rows:
-            if row.kind is RowKind.QUESTION and row.value.id in answers:
-                task = self.frontier[row.place]
-                answer = answers[row.value.id]
-                task.answers = (*task.answers[: row.number], answer)
-                rows.append(Row(row.place, RowKind.ANSWER, row.number, answer))
+        for task in self.frontier:
+            for number, question in enumerate(task.asked):
+                if question.id in answers:
+                    answer = task.replies[number] = answers[question.id]
+                    rows.append(Row(task.index, RowKind.ANSWER, number, answer))
+            self._hand_in(task)
+        self.given = rows
         return rows
+
+    def _hand_in(self, task: Task) -> None:
+        """Sort a task's answers: to questions of its own, and to those of graphs inside it."""
+        told = [(task.asked[number], answer) for number, answer in sorted(task.replies.items())]
+        task.answers = tuple(answer for q, answer in told if q.ns == self.options.ns)
+        self.passed.update({q.id: answer for q, answer in told if q.ns != self.options.ns})
 
     # -- frames, rows, events -----------------------------------------------------------------
 
@@ -407,9 +432,14 @@ class Machine:
         return self.told_metadata
 
     def _settled(self, outcomes: Sequence[Outcome]) -> tuple[Settled, ...]:
-        unstored = self.plan.unstored
+        unstored, recorded = self.plan.unstored, self.recorded
         return tuple(
-            Settled(o.task.index, o.task.node.name, _stored(o.writes, unstored), o.task.asked)
+            Settled(
+                o.task.index if o.task.index < recorded else -1,
+                o.task.node.name,
+                _stored(o.writes, unstored),
+                o.task.asked,
+            )
             for o in outcomes
         )
 
@@ -429,16 +459,13 @@ class Machine:
 
     def _withdrawn(self, outcomes: Sequence[Outcome]) -> list[Row]:
         """Return the answers that did not fit: they are taken back, the questions stay open."""
-        return [
-            Row(outcome.task.index, RowKind.ANSWER, len(outcome.task.answers) - 1, None)
-            for outcome in outcomes
-            if outcome.task.index in self.refused
-        ]
+        refused = {o.task.index for o in outcomes if o.task.index in self.refused}
+        return [row for row in self.given if row.place in refused]
 
     def _outcome_events(self, outcome: Outcome) -> list[Event]:
         if outcome.error is not None:
             return []
-        if not outcome.interrupts:
+        if outcome.interrupts is None:
             return self._update_events(outcome)
         events = []
         if self._watches_updates:
@@ -457,6 +484,12 @@ class Machine:
         if cached:
             data["__metadata__"] = {"cached": True}
         return [Event("updates", data, self.options.ns)]
+
+    def _shows(self, changed: Mapping[str, Any]) -> bool:
+        keys = self.options.output_keys
+        if not self._watches_values or not changed:
+            return False
+        return keys is None or not changed.keys().isdisjoint(keys)
 
     def _state_event(self) -> tuple[Event, ...]:
         shown = chunks.visible(self.plan, self.values, self.options.output_keys)

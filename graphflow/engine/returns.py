@@ -118,9 +118,10 @@ def read_path(plan: Plan, route: Route, answer: Any) -> Sequence[Target]:
         ValueError: The path function named no destination.
         InvalidUpdateError: It named a node that does not exist.
     """
-    ends = route.ends
-    if type(answer) is str and ends is None and answer in plan.nodes and answer != START:
-        return (answer,)
+    if type(answer) is str:
+        name = answer if route.ends is None else route.ends.get(answer, START)
+        if name == END or (name in plan.nodes and name != START):
+            return (name,)
     targets = []
     for part in answer if isinstance(answer, (list, tuple)) else (answer,):
         target = part if isinstance(part, Send) else _end(route, part)

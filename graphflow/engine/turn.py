@@ -34,11 +34,11 @@ class Status(Enum):
 class Task:
     """One execution of one node, with what the machine knows of it.
 
-    Mutable in three fields only: `answers` and `attempt` change when it runs again.
+    What changes when it runs again: `answers`, `asked`, `replies` and `attempt`.
     """
 
-    __slots__ = ("answers", "arg", "asked", "attempt", "identify", "index", "is_send", "node",
-                 "place", "step", "steps_left", "values")  # fmt: skip
+    __slots__ = ("answers", "arg", "asked", "attempt", "head", "identify", "index", "is_send",
+                 "node", "place", "replies", "step", "steps_left", "values")  # fmt: skip
 
     def __init__(
         self,
@@ -50,6 +50,7 @@ class Task:
         place: int,
         step: int,
         steps_left: int,
+        head: int,
         identify: Callable[[Task], str],
     ) -> None:
         self.index = index
@@ -62,10 +63,15 @@ class Task:
         """Its number among the Sends of the superstep."""
         self.step = step
         self.steps_left = steps_left
+        self.head = head
+        """The seq of the checkpoint whose superstep it is part of."""
         self.identify = identify
-        self.answers: tuple[Any, ...] = ()
         self.asked: tuple[Interrupt, ...] = ()
-        """Questions of earlier attempts, in order."""
+        """Every question it met so far, its own and those of graphs inside it, in order."""
+        self.replies: dict[int, Any] = {}
+        """Answers by the place of their question in `asked`."""
+        self.answers: tuple[Any, ...] = ()
+        """Answers to its own questions, in order."""
         self.attempt = 1
 
     @property
@@ -97,7 +103,8 @@ class Outcome(NamedTuple):
     task: Task
     writes: Writes = ()
     targets: Sequence[Target] = ()
-    interrupts: tuple[Interrupt, ...] = ()
+    interrupts: tuple[Interrupt, ...] | None = None
+    """Its open questions; `()`: it stopped at a breakpoint inside; None: it did not stop."""
     error: BaseException | None = None
     jitter: float = 0.0
     """A random number of [0, 1), for the wait before a retry: the machine has no dice."""
@@ -105,7 +112,7 @@ class Outcome(NamedTuple):
     @property
     def is_success(self) -> bool:
         """Whether the task is finished."""
-        return self.error is None and not self.interrupts
+        return self.error is None and self.interrupts is None
 
 
 class Turn(NamedTuple):

@@ -44,7 +44,8 @@ def _apply(values: dict[str, Any], key: str, op: Op) -> None:
     elif code == PUT:
         values[key] = {**values[key], **op[1]}
     elif code == DROP:
-        values[key] = {k: v for k, v in values[key].items() if k not in set(op[1])}
+        gone = set(op[1])
+        values[key] = {k: v for k, v in values[key].items() if k not in gone}
     elif code == CLEAR:
         values.pop(key, None)
     else:

@@ -16,9 +16,8 @@ import random
 from collections.abc import Callable
 from typing import Any
 
-from graphflow.calls import merge_configs
 from graphflow.compiled import CompiledStateGraph
-from graphflow.drivers.call import failed, perform
+from graphflow.drivers.call import carry, failed, perform
 from graphflow.engine.machine import Machine
 from graphflow.engine.turn import Outcome, Status, Task, Turn
 from graphflow.events import Event
@@ -63,9 +62,10 @@ class Simulation:
             BaseException: What made the run fail.
         """
         modes = ("values", "updates", "custom", "messages")
-        call = self.app._call(merge_configs(self.app.config, config), modes=modes, **options)
-        opened = self.app._open(given, call)
-        context = RunContext(call.config, wanted=frozenset(modes), sink=self.events.append)
+        run = self.app._run(given, config, modes=modes, **options)
+        opened = run.open()
+        context = run.context(opened)
+        context.sink = self.events.append
         with asyncio.Runner() as loop:
             self._carry(opened, context, loop)
         machine = opened.machine
@@ -110,12 +110,7 @@ class Simulation:
         place = TaskContext(context, task)
         token = enter_task(place)
         try:
-            steps = perform(machine, place, task, False)
-            coroutine = next(steps)
-            while True:
-                coroutine = steps.send(loop.run(coroutine))
-        except StopIteration as stop:
-            return stop.value  # type: ignore[no-any-return]  # what perform() returns
+            return carry(perform(machine, place, task, False), loop.run)
         except BaseException as error:  # sorted by `failed`
             return failed(task, error)._replace(jitter=self.dice.random())
         finally:

@@ -1,0 +1,175 @@
+"""Nesting: a run that a task of another run starts.
+
+A graph called inside a node, or standing as one, finds the task around it in the context. It takes
+over the caller's config, context, store and durability, and keeps its checkpoints in a line of its
+own in the caller's thread, named by its scope:
+
+    node:task_id       made for one execution of the task; goes on when the task runs again
+    node               with `compile(checkpointer=True)`: one line for all of the thread
+
+`parents` in a line's metadata tells which checkpoint of the graph around it a run belongs to: that
+decides whether a call goes on or begins anew, also after the thread was forked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from graphflow.checkpoint.codec import Codec
+from graphflow.checkpoint.history import Checkpoint, lineage, load, read_thread
+from graphflow.checkpoint.protocol import Checkpointer, Operation
+from graphflow.engine.machine import Machine, open_questions
+from graphflow.engine.returns import read_input
+from graphflow.engine.turn import Options, Start
+from graphflow.graph.plan import Plan
+from graphflow.ids import checkpoint_id, parse_checkpoint_id
+from graphflow.opening import Opened, Place, fork, recorder_for, start_at, turn_of
+from graphflow.runtime import TaskContext
+from graphflow.snapshots import run_identity
+from graphflow.types import Config, Durability
+
+
+class Nested(NamedTuple):
+    """Where a nested run belongs."""
+
+    task: TaskContext
+    """The task that started it."""
+    scope: tuple[str, ...]
+    """The graphs around its nodes; also its namespace in streams."""
+    store: Checkpointer | None
+    is_kept: bool
+    """Whether its line serves all runs of the thread."""
+    parents: Mapping[str, str]
+    """Scope to checkpoint id, for every graph around it."""
+    durability: Durability
+
+
+def nest(checkpointer: Any, config: Config | None, task: TaskContext | None) -> Nested | None:
+    """Return where a call belongs; None: it is no part of the run around it.
+
+    Args:
+        checkpointer: What the called graph was compiled with.
+        config: What the call was given. A `thread_id` other than the caller's makes it a run of
+            its own, if the graph has a checkpointer of its own.
+        task: The task that is running here.
+    """
+    if task is None:
+        return None
+    around = task.run
+    thread = str(((config or {}).get("configurable") or {}).get("thread_id", around.thread))
+    if isinstance(checkpointer, Checkpointer) and thread != around.thread:
+        return None
+    is_kept = checkpointer is True
+    place = task.task.name if is_kept else f"{task.task.name}:{task.task.id}"
+    call, task.calls = task.calls, task.calls + 1
+    scope = (*around.scope, place, *((str(call),) if call else ()))
+    parents = {
+        **around.parents,
+        "|".join(around.scope): checkpoint_id(task.task.head, around.ordinal),
+    }
+    store = None if checkpointer is False else around.checkpoints
+    return Nested(task, scope, store, is_kept, parents, around.durability)
+
+
+def open_nested(
+    plan: Plan, options: Options, given: Any, codec: Codec, nested: Nested
+) -> Operation[Opened]:
+    """Make a nested run ready: go on with an unfinished or finished one, or take new input."""
+    store, around = nested.store, nested.task.run
+    options = options._replace(ns=nested.scope)
+    if store is None:
+        identity = "\x1f".join((around.thread, *nested.scope, *nested.parents.values()))
+        machine = Machine(plan, options._replace(identity=identity), Start(dict(plan.initial)))
+        return Opened(machine, turn_of(machine, None, read_input(plan, given), {}), None, None)
+    options = options._replace(metadata={**options.metadata, "parents": dict(nested.parents)})
+    place = Place(around.thread, "|".join(nested.scope))
+    newest = yield from load(store, codec, place.thread, place.scope)
+    if newest is not None and (not nested.is_kept or _parents(newest) == nested.parents):
+        return _going_on(plan, options, store, codec, place, newest, around.answers)
+    base, next_seq, ordinal = yield from _base(store, codec, place, newest, nested)
+    writes = read_input(plan, given)
+    options = options._replace(identity=run_identity(place.thread, place.scope, ordinal))
+    machine = Machine(plan, options, start_at(plan, base)._replace(next_seq=next_seq))
+    name = "main" if newest is None else f"fork-{next_seq}"
+    recorder = recorder_for(plan, store, codec, place, base, name)
+    return Opened(machine, turn_of(machine, None, writes, {}), recorder, place)
+
+
+def _going_on(
+    plan: Plan,
+    options: Options,
+    store: Checkpointer,
+    codec: Codec,
+    place: Place,
+    base: Checkpoint,
+    given: Mapping[str, Any],
+) -> Opened:
+    asked = {question.id for question in open_questions(base.rows)}
+    answers = {identity: answer for identity, answer in given.items() if identity in asked}
+    identity = run_identity(place.thread, place.scope, base.branch.ordinal)
+    machine = Machine(plan, options._replace(identity=identity), start_at(plan, base))
+    recorder = recorder_for(plan, store, codec, place, base)
+    return Opened(machine, turn_of(machine, None, None, answers), recorder, place)
+
+
+def _parents(checkpoint: Checkpoint) -> Mapping[str, str]:
+    parents: Mapping[str, str] = checkpoint.metadata.get("parents", {})
+    return parents
+
+
+def _base(
+    store: Checkpointer, codec: Codec, place: Place, newest: Checkpoint | None, nested: Nested
+) -> Operation[tuple[Checkpoint | None, int, int]]:
+    """Return what a kept line goes on from, the next seq, and the branch's ordinal.
+
+    That is its newest checkpoint among those that belong to the past of the checkpoint around it:
+    after a fork of the thread, the state as it was there.
+    """
+    if newest is None:
+        return None, 0, 0
+    outer, past = _outer(nested.parents)
+    branches = yield from store.branches(place.thread, outer)
+    branch = next(known for known in branches if known.ordinal == past[1])
+    line = {known.ordinal: upto for known, upto in lineage(branches, branch, past[0])}
+    if _is_before(_parents(newest), outer, line):
+        return newest, newest.newest_seq + 1, newest.branch.ordinal
+    found = yield from _newest_before(store, codec, place, outer, line)
+    if found is None:
+        own = yield from store.branches(place.thread, place.scope)
+        return None, newest.newest_seq + 1, len(own)
+    base = yield from load(store, codec, place.thread, place.scope, at=found)
+    assert base is not None
+    name = f"fork-{base.newest_seq + 1}"
+    base = yield from fork(store, codec, place, base, name, with_frame=False)
+    return base, base.newest_seq + 1, base.branch.ordinal
+
+
+def _outer(parents: Mapping[str, str]) -> tuple[str, tuple[int, int]]:
+    scope, identity = list(parents.items())[-1]
+    parsed = parse_checkpoint_id(identity)
+    assert parsed is not None
+    return scope, parsed
+
+
+def _is_before(parents: Mapping[str, str], outer: str, line: Mapping[int, int]) -> bool:
+    """Whether a run belongs to a superstep that lies behind the checkpoint at the line's end.
+
+    The superstep at which the thread was forked does not: it is run again on the new branch.
+    """
+    parsed = parse_checkpoint_id(parents.get(outer, ""))
+    return parsed is not None and parsed[0] < line.get(parsed[1], -2)
+
+
+def _newest_before(
+    store: Checkpointer, codec: Codec, place: Place, outer: str, line: Mapping[int, int]
+) -> Operation[tuple[int, int] | None]:
+    branches, frames, _ = yield from read_thread(store, codec, place.thread, place.scope)
+    found: list[tuple[int, int]] = []
+    for branch in branches:
+        parents: Mapping[str, str] = {}
+        for frame in frames[branch.id]:
+            parents = (frame.metadata or {}).get("parents", parents)
+            if _is_before(parents, outer, line):
+                found.append((frame.seq, branch.ordinal))
+    return max(found, default=None)

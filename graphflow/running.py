@@ -1,0 +1,195 @@
+"""Running: one call of a graph, from its arguments to its result.
+
+Opens the run where it belongs (a thread, nowhere, or a task of another run), gives it to a driver,
+and reads the result off the machine. The blocking and the asyncio side differ only in the waiting.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from typing import Any, TypeVar
+
+from graphflow.calls import Call
+from graphflow.checkpoint.codec import Codec
+from graphflow.checkpoint.protocol import Checkpointer, Operation
+from graphflow.drivers.event_loop import LoopDriver
+from graphflow.drivers.saving import Saver
+from graphflow.drivers.threads import ThreadDriver
+from graphflow.engine import chunks
+from graphflow.engine.turn import Status
+from graphflow.errors import GraphInterrupt
+from graphflow.events import Event
+from graphflow.graph.plan import Plan
+from graphflow.nesting import Nested, open_nested
+from graphflow.opening import Opened, open_run, place_of
+from graphflow.runtime import RunContext
+from graphflow.types import INTERRUPT, GraphOutput
+
+T = TypeVar("T")
+
+
+class Run:
+    """One call on its way.
+
+    Args:
+        plan: The graph.
+        store: Where its checkpoints go; None: nowhere.
+        codec: How its values are encoded.
+        memory: The store that nodes may ask (`store=` of compile).
+        given: The input.
+        call: The other arguments.
+        nested: The task that it is part of; None: it stands alone.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        store: Checkpointer | None,
+        codec: Codec,
+        memory: Any,
+        given: Any,
+        call: Call,
+        nested: Nested | None,
+    ) -> None:
+        self.plan = plan
+        self.store = store if nested is None else nested.store
+        self.codec = codec
+        self.memory = memory
+        self.given = given
+        self.call = call
+        self.nested = nested
+
+    # -- opening -------------------------------------------------------------------------------
+
+    def _opening(self) -> Operation[Opened]:
+        options = self.call.options(self.store is not None)
+        if self.nested is not None:
+            options = options._replace(modes=options.modes | self.nested.task.run.forwarded)
+            return open_nested(self.plan, options, self.given, self.codec, self.nested)
+        place = None if self.store is None else place_of(self.call.config)
+        return open_run(self.plan, options, self.given, self.store, self.codec, place)
+
+    def open(self) -> Opened:
+        """Load, decide, and make ready."""
+        opening = self._opening()
+        return at_once(opening) if self.store is None else self.store.run(opening)
+
+    async def aopen(self) -> Opened:
+        """As `open`, on an event loop."""
+        opening = self._opening()
+        return at_once(opening) if self.store is None else await self.store.arun(opening)
+
+    # -- driving -------------------------------------------------------------------------------
+
+    def _carriage(self, opened: Opened) -> tuple[Any, ...]:
+        self.machine = opened.machine
+        context = self.context(opened)
+        saver = None
+        if opened.recorder is not None:
+            saver = Saver(opened.recorder, context.durability, self._is_kept)
+        return opened.machine, context, saver, self.call.config.get("max_concurrency")
+
+    def context(self, opened: Opened) -> RunContext:
+        """Return what the run's tasks share."""
+        call, nested, branch = self.call, self.nested, None
+        if opened.recorder is not None:
+            branch = opened.recorder.branch
+        heard = frozenset((*call.modes, *call.printed))
+        context = RunContext(
+            call.config,
+            context=call.context,
+            store=self.memory,
+            wanted=heard,
+            forwarded=heard if call.subgraphs else frozenset(),
+            checkpoints=self.store,
+            thread="" if opened.place is None else opened.place.thread,
+            ordinal=0 if branch is None else branch.ordinal,
+            durability=call.durability,
+            answers=opened.machine.passed,
+        )
+        if nested is not None:
+            _inherit(context, nested)
+        return context
+
+    def _is_kept(self) -> bool:
+        """Whether durability `exit` stores this run: a part of another only when unfinished."""
+        if self.nested is None or self.nested.is_kept:
+            return True
+        return self.machine.status is not Status.DONE
+
+    def events(self) -> Iterator[Event]:
+        """Run to the end and yield events as they come."""
+        opened = self.open()
+        events = ThreadDriver(*self._carriage(opened)).run(opened.turn)
+        return events if self.nested is None else self._forwarded(events, self.nested)
+
+    def _forwarded(self, events: Iterator[Event], nested: Nested) -> Iterator[Event]:
+        for event in events:
+            _forward(event, nested)
+            yield event
+        self._pass_on_pause(nested)
+
+    async def aevents(self) -> AsyncIterator[Event]:
+        """As `events`, on an event loop."""
+        opened = await self.aopen()
+        events = LoopDriver(*self._carriage(opened)).run(opened.turn)
+        try:
+            async for event in events:
+                if self.nested is not None:
+                    _forward(event, self.nested)
+                yield event
+        finally:
+            await events.aclose()  # type: ignore[attr-defined]  # it is an async generator
+        if self.nested is not None:
+            self._pass_on_pause(self.nested)
+
+    def _pass_on_pause(self, nested: Nested) -> None:
+        """Stop the task around this run where this run stopped.
+
+        Raises:
+            GraphInterrupt: This run waits for a person.
+        """
+        if self.machine.status is Status.WAITING:
+            signal: GraphInterrupt = nested.task.stop(self.machine.raised())
+            raise signal
+
+    # -- the result ----------------------------------------------------------------------------
+
+    def result(self, version: str) -> Any:
+        """Return the output keys of the state, with what the run waits on."""
+        value = chunks.visible(self.plan, self.machine.output(), self.call.output_keys)
+        interrupts = self.machine.raised()
+        if version == "v2":
+            return GraphOutput(value, interrupts)
+        if not interrupts:
+            return value
+        shown = {} if self.plan.is_root else value
+        return {**shown, INTERRUPT: list(interrupts)}
+
+
+def _inherit(context: RunContext, nested: Nested) -> None:
+    around = nested.task.run
+    context.scope = nested.scope
+    context.parents = nested.parents
+    context.thread = around.thread
+    context.durability = around.durability
+    context.forwarded |= around.forwarded
+    context.wanted |= around.wanted & around.forwarded
+    context.answers = {**around.answers, **context.answers}
+    context.store = context.store or around.store
+    context.context = around.context if context.context is None else context.context
+
+
+def _forward(event: Event, nested: Nested) -> None:
+    around = nested.task.run
+    if event.mode in around.forwarded and around.sink is not None:
+        around.sink(event)
+
+
+def at_once(operation: Operation[T]) -> T:
+    """Return the result of an operation that asks for no store."""
+    try:
+        next(operation)
+    except StopIteration as stop:
+        return stop.value  # type: ignore[no-any-return]  # what the operation returned
+    raise AssertionError("an operation without store must not ask for one")

@@ -1,0 +1,459 @@
+"""What every checkpointer must do, as tests: for authors of backends.
+
+    class TestMyStore(StoreConformance):
+        def make(self, folder: Path) -> Checkpointer:
+            return MyStore(folder / "threads.db")
+
+pytest then runs every case twice, through `run` and through `arun`. A case is a claim about the
+protocol (`graphflow.checkpoint.protocol`) or about runs on top of it; none knows what the store is
+made of.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from graphflow.checkpoint.codec import Codec
+from graphflow.checkpoint.history import Checkpoint, load
+from graphflow.checkpoint.protocol import (
+    MAIN,
+    Branch,
+    Checkpointer,
+    Operation,
+    StoredFrame,
+    StoredRow,
+)
+from graphflow.checkpoint.recorder import Recorder
+from graphflow.checkpoint.records import NOTHING, Commit, Frame, RowKind, Source
+from graphflow.errors import AlreadyAnswered, HeadMoved, UnknownCheckpointError
+from graphflow.state.deltas import APPEND, SET, Delta
+
+Do = Callable[[Operation[Any]], Any]
+"""Carries out an operation, in the way that the case is run in."""
+
+BODY = bytes(range(256))
+AWKWARD = (
+    "", " ", "ünï-日本-🙂", "a\0b", "a\0c", "n" * 4096, "'; DROP TABLE graphflow_frame; --", '"x"',
+    "%", "_", "\\", "../../etc/passwd", "$1", "?1", ":name", "{0}", "NULL", "0", "\r\n\t",
+)  # fmt: skip
+"""Names that a careless store would mix up, cut off or obey."""
+
+
+def stored(*seqs: int) -> list[StoredFrame]:
+    """Return frames of these numbers."""
+    return [StoredFrame(seq, 1.5, BODY + b"%d" % seq) for seq in seqs]
+
+
+def result(place: int, body: bytes = b"result", number: int = 0) -> StoredRow:
+    """Return a finished task's row."""
+    return StoredRow(place, RowKind.RESULT, number, body)
+
+
+def answer(number: int, body: bytes = b"answer") -> StoredRow:
+    """Return the row that answers a question of task 0."""
+    return StoredRow(0, RowKind.ANSWER, number, body)
+
+
+class StoreConformance:
+    """The cases. Subclass it and say how a store is made."""
+
+    def make(self, folder: Path) -> Checkpointer:
+        """Return an empty store that keeps its files, if any, in `folder`."""
+        raise NotImplementedError
+
+    @pytest.fixture
+    def store(self, tmp_path: Path) -> Iterator[Checkpointer]:
+        """An empty store."""
+        store = self.make(tmp_path)
+        yield store
+        store.close()
+
+    @pytest.fixture(params=["run", "arun"])
+    def do(self, request: pytest.FixtureRequest, store: Checkpointer) -> Do:
+        """Carry out an operation, blocking or on an event loop."""
+        if request.param == "run":
+            return store.run
+        return lambda operation: asyncio.run(store.arun(operation))
+
+    # -- threads and branches ------------------------------------------------------------------
+
+    def test_an_unknown_thread_has_no_branches(self, store: Checkpointer, do: Do) -> None:
+        assert do(store.branches("nobody")) == []
+        assert do(store.threads()) == []
+
+    def test_a_new_branch_has_no_frames(self, store: Checkpointer, do: Do) -> None:
+        made = do(store.create_branch("t", "", MAIN, None, -1))
+        assert (made.ordinal, made.name, made.parent, made.parent_seq, made.head) == (
+            0, MAIN, None, -1, -1,
+        )  # fmt: skip
+        assert do(store.branches("t")) == [made]
+
+    def test_a_branch_name_is_taken_once(self, store: Checkpointer, do: Do) -> None:
+        made = do(store.create_branch("t", "", MAIN, None, -1))
+        with pytest.raises(HeadMoved, match=MAIN):
+            do(store.create_branch("t", "", MAIN, None, -1))
+        assert do(store.branches("t")) == [made]
+
+    def test_branches_come_in_the_order_they_were_made(self, store: Checkpointer, do: Do) -> None:
+        for name in ("z", "a", "m"):
+            do(store.create_branch("t", "", name, None, -1))
+        found = do(store.branches("t"))
+        assert [(branch.ordinal, branch.name) for branch in found] == [(0, "z"), (1, "a"), (2, "m")]
+
+    def test_scopes_are_lines_of_their_own(self, store: Checkpointer, do: Do) -> None:
+        root = do(store.create_branch("t", "", MAIN, None, -1))
+        child = do(store.create_branch("t", "child", MAIN, None, -1))
+        do(store.append(child.id, -1, stored(0), drop_rows=False))
+        assert do(store.branches("t")) == [root]
+        assert do(store.branches("t", "child")) == [child._replace(head=0)]
+
+    def test_one_of_many_makes_a_branch(self, store: Checkpointer) -> None:
+        def make(_: int) -> bool:
+            try:
+                store.run(store.create_branch("t", "", MAIN, None, -1))
+            except HeadMoved:
+                return False
+            return True
+
+        with ThreadPoolExecutor(4) as pool:
+            assert sum(pool.map(make, range(8))) == 1
+        assert len(store.run(store.branches("t"))) == 1
+
+    def test_threads_come_in_the_order_they_were_made(self, store: Checkpointer, do: Do) -> None:
+        for name in ("z", "a", "m"):
+            do(store.create_branch(name, "", MAIN, None, -1))
+        do(store.create_branch("z", "", "another", None, -1))
+        assert do(store.threads()) == ["z", "a", "m"]
+
+    def test_any_text_is_a_name(self, store: Checkpointer, do: Do) -> None:
+        for thread in AWKWARD:
+            branch = do(store.create_branch(thread, thread, thread, None, -1))
+            do(store.append(branch.id, -1, stored(0), drop_rows=False))
+        assert do(store.threads()) == list(AWKWARD)
+        for thread in AWKWARD:
+            assert [(b.name, b.head) for b in do(store.branches(thread, thread))] == [(thread, 0)]
+
+    def test_a_removed_thread_is_gone_and_others_stay(self, store: Checkpointer, do: Do) -> None:
+        _, kept = self.two_threads(store, do)
+        do(store.remove_thread("gone"))
+        do(store.remove_thread("never was"))
+        assert do(store.threads()) == ["kept"]
+        assert do(store.branches("gone")) == []
+        assert do(store.frames(kept.id, -1, 9)) == stored(0, 1)
+        assert do(store.rows(kept.id, 1)) == [result(0)]
+
+    def test_a_run_cannot_write_to_a_removed_thread(self, store: Checkpointer, do: Do) -> None:
+        gone, _ = self.two_threads(store, do)
+        do(store.remove_thread("gone"))
+        with pytest.raises(HeadMoved):
+            do(store.append(gone.id, 1, stored(2), drop_rows=False))
+        with pytest.raises(HeadMoved):
+            do(store.put_rows(gone.id, 1, [result(1)], []))
+
+    def test_a_run_of_a_removed_thread_cannot_write_to_the_next_one(
+        self, store: Checkpointer, do: Do
+    ) -> None:
+        gone = self.line(store, do, "gone", 0, 1)
+        do(store.remove_thread("gone"))
+        new = self.line(store, do, "new", 0, 1)
+        with pytest.raises(HeadMoved):
+            do(store.append(gone.id, 1, stored(2), drop_rows=False))
+        assert do(store.frames(new.id, -1, 9)) == stored(0, 1)
+
+    def test_nothing_of_a_removed_thread_comes_back(self, store: Checkpointer, do: Do) -> None:
+        old = do(store.create_branch("t", "", MAIN, None, -1))
+        do(store.put_rows(old.id, -1, [result(0)], []))
+        do(store.append(old.id, -1, stored(0), drop_rows=False))
+        do(store.put_snapshot(old.id, 0, b"old"))
+        do(store.remove_thread("t"))
+        new = do(store.create_branch("t", "", MAIN, None, -1))
+        assert do(store.rows(new.id, -1)) == []
+        assert do(store.frames(new.id, -1, 9)) == []
+        assert do(store.snapshot(new.id, 9)) is None
+
+    # -- frames --------------------------------------------------------------------------------
+
+    def test_frames_come_back_byte_for_byte(self, store: Checkpointer, do: Do) -> None:
+        branch = do(store.create_branch("t", "", MAIN, None, -1))
+        frames = [StoredFrame(0, 0.0, b""), StoredFrame(1, 1.75e9 + 0.25, BODY)]
+        do(store.append(branch.id, -1, frames, drop_rows=False))
+        assert do(store.frames(branch.id, -1, 1)) == frames
+
+    def test_a_frame_may_have_16_mib(self, store: Checkpointer, do: Do) -> None:
+        branch = do(store.create_branch("t", "", MAIN, None, -1))
+        frame = StoredFrame(0, 0.0, BODY * (16 * 4096))
+        do(store.append(branch.id, -1, [frame], drop_rows=False))
+        assert do(store.frames(branch.id, -1, 0)) == [frame]
+
+    def test_a_range_of_frames_is_open_below(self, store: Checkpointer, do: Do) -> None:
+        branch = self.line(store, do, "t", 0, 1, 2, 3, 4)
+        assert do(store.frames(branch.id, 1, 3)) == stored(2, 3)
+        assert do(store.frames(branch.id, 4, 3)) == []
+
+    def test_numbers_may_have_gaps(self, store: Checkpointer, do: Do) -> None:
+        branch = self.line(store, do, "t", 0, 5)
+        do(store.append(branch.id, 5, stored(7, 100_000), drop_rows=False))
+        assert do(store.frames(branch.id, -1, 200_000)) == stored(0, 5, 7, 100_000)
+        assert do(store.branches("t"))[0].head == 100_000
+
+    @pytest.mark.parametrize("head", [-1, 0, 2, 7])
+    @pytest.mark.parametrize("count", [1, 2])
+    def test_a_commit_behind_another_head_leaves_nothing(
+        self, store: Checkpointer, do: Do, head: int, count: int
+    ) -> None:
+        branch = self.line(store, do, "t", 0, 1)
+        do(store.put_rows(branch.id, 1, [result(0)], []))
+        late = stored(*range(head + 3, head + 3 + count))
+        with pytest.raises(HeadMoved):
+            do(store.append(branch.id, head, late, drop_rows=count == 2))
+        assert do(store.frames(branch.id, -1, 99)) == stored(0, 1)
+        assert do(store.rows(branch.id, 1)) == [result(0)]
+        assert do(store.branches("t"))[0].head == 1
+
+    def test_a_commit_to_an_unknown_branch_is_refused(self, store: Checkpointer, do: Do) -> None:
+        with pytest.raises(HeadMoved):
+            do(store.append(12345, -1, stored(0), drop_rows=False))
+
+    def test_many_writers_leave_no_gap_and_lose_nothing(self, store: Checkpointer) -> None:
+        branch = self.line(store, store.run, "t", 0)
+
+        def write(writer: int) -> list[int]:
+            return [self.append_somehow(store, branch.id, b"%d" % writer) for _ in range(20)]
+
+        with ThreadPoolExecutor(4) as pool:
+            written = dict(enumerate(pool.map(write, range(4))))
+        frames = store.run(store.frames(branch.id, 0, 999))
+        assert [frame.seq for frame in frames] == list(range(1, 81))
+        assert {frame.seq: int(frame.body) for frame in frames} == {
+            seq: writer for writer, seqs in written.items() for seq in seqs
+        }
+
+    def append_somehow(self, store: Checkpointer, branch: int, body: bytes) -> int:
+        """Append a frame wherever the head is; return its number."""
+        while True:
+            head = store.run(store.branches("t"))[0].head
+            try:
+                frame = StoredFrame(head + 1, 0.0, body)
+                store.run(store.append(branch, head, [frame], drop_rows=False))
+            except HeadMoved:
+                continue
+            return head + 1
+
+    # -- rows ----------------------------------------------------------------------------------
+
+    def test_rows_come_in_the_order_they_were_put(self, store: Checkpointer, do: Do) -> None:
+        branch = self.line(store, do, "t", 0)
+        rows = [result(2), answer(1), result(0), StoredRow(0, RowKind.QUESTION, 0, BODY), result(1)]
+        do(store.put_rows(branch.id, 0, rows[:2], []))
+        for row in rows[2:]:
+            do(store.put_rows(branch.id, 0, [row], []))
+        assert do(store.rows(branch.id, 0)) == rows
+
+    def test_the_first_row_of_a_place_stays(self, store: Checkpointer, do: Do) -> None:
+        branch = self.line(store, do, "t", 0)
+        do(store.put_rows(branch.id, 0, [result(0, b"first")], []))
+        do(store.put_rows(branch.id, 0, [result(0, b"second"), result(1, b"other")], []))
+        assert do(store.rows(branch.id, 0)) == [result(0, b"first"), result(1, b"other")]
+
+    def test_a_question_is_answered_once(self, store: Checkpointer, do: Do) -> None:
+        branch = self.line(store, do, "t", 0)
+        do(store.put_rows(branch.id, 0, [answer(0)], []))
+        with pytest.raises(AlreadyAnswered):
+            do(store.put_rows(branch.id, 0, [answer(1), answer(0, b"other")], []))
+        assert do(store.rows(branch.id, 0)) == [answer(0)]
+
+    def test_one_of_many_answers_is_taken(self, store: Checkpointer) -> None:
+        branch = self.line(store, store.run, "t", 0)
+
+        def reply(number: int) -> bool:
+            row = answer(0, b"%d" % number)
+            try:
+                store.run(store.put_rows(branch.id, 0, [row], []))
+            except AlreadyAnswered:
+                return False
+            return True
+
+        with ThreadPoolExecutor(4) as pool:
+            taken = list(pool.map(reply, range(16)))
+        assert store.run(store.rows(branch.id, 0)) == [answer(0, b"%d" % taken.index(True))]
+        assert sum(taken) == 1
+
+    def test_a_withdrawn_answer_can_be_given_again(self, store: Checkpointer, do: Do) -> None:
+        branch = self.line(store, do, "t", 0)
+        do(store.put_rows(branch.id, 0, [answer(0), answer(1)], []))
+        do(store.put_rows(branch.id, 0, [], [answer(0, b"")]))
+        do(store.put_rows(branch.id, 0, [answer(0, b"better")], []))
+        assert do(store.rows(branch.id, 0)) == [answer(1), answer(0, b"better")]
+
+    @pytest.mark.parametrize("head", [-1, 0, 2])
+    def test_rows_of_another_head_are_refused(self, store: Checkpointer, do: Do, head: int) -> None:
+        branch = self.line(store, do, "t", 0, 1)
+        with pytest.raises(HeadMoved):
+            do(store.put_rows(branch.id, head, [result(0)], []))
+        assert do(store.rows(branch.id, head)) == do(store.rows(branch.id, 1)) == []
+
+    def test_a_commit_removes_the_rows_it_closes_and_no_others(
+        self, store: Checkpointer, do: Do
+    ) -> None:
+        closed, other = self.line(store, do, "t", 0), self.line(store, do, "other", 0)
+        for branch in (closed, other):
+            do(store.put_rows(branch.id, 0, [result(0)], []))
+        do(store.append(closed.id, 0, stored(1), drop_rows=True))
+        assert do(store.rows(closed.id, 0)) == do(store.rows(closed.id, 1)) == []
+        assert do(store.rows(other.id, 0)) == [result(0)]
+
+    # -- transactions --------------------------------------------------------------------------
+
+    def test_an_error_takes_back_the_whole_transaction(self, store: Checkpointer, do: Do) -> None:
+        branch = self.line(store, do, "t", 0)
+        do(store.put_rows(branch.id, 0, [result(0)], []))
+
+        def fails() -> Operation[None]:
+            yield from store.begin(write=True)
+            yield from store.create_branch("new", "", MAIN, None, -1)
+            yield from store.append(branch.id, 0, stored(1), drop_rows=True)
+            yield from store.put_rows(branch.id, 1, [result(1)], [])
+            raise LookupError("halfway")
+
+        with pytest.raises(LookupError, match="halfway"):
+            do(fails())
+        assert do(store.threads()) == ["t"]
+        assert do(store.frames(branch.id, -1, 9)) == stored(0)
+        assert do(store.rows(branch.id, 0)) == [result(0)]
+
+    @pytest.mark.parametrize("waits", [0, 1, 2])
+    def test_a_cancelled_commit_is_there_or_not(self, store: Checkpointer, waits: int) -> None:
+        branch = self.line(store, store.run, "t", 0)
+
+        async def cancelled() -> None:
+            commit = store.append(branch.id, 0, stored(1, 2), drop_rows=True)
+            saving = asyncio.ensure_future(store.arun(commit))
+            for _ in range(waits):
+                await asyncio.sleep(0)
+            saving.cancel()
+            await asyncio.gather(saving, return_exceptions=True)
+
+        asyncio.run(cancelled())
+        found = store.run(store.frames(branch.id, 0, 9))
+        assert found in ([], stored(1, 2))
+        head = store.run(store.branches("t"))[0].head
+        store.run(store.append(branch.id, head, stored(head + 1), drop_rows=False))
+
+    # -- snapshots and forks -------------------------------------------------------------------
+
+    def test_the_newest_snapshot_before_a_place_is_found(self, store: Checkpointer, do: Do) -> None:
+        branch, other = self.line(store, do, "t", 0, 1, 2, 3), self.line(store, do, "u", 0)
+        assert do(store.snapshot(branch.id, 3)) is None
+        do(store.put_snapshot(branch.id, 2, BODY))
+        do(store.put_snapshot(branch.id, 2, BODY))
+        assert do(store.snapshot(branch.id, 1)) is None
+        assert do(store.snapshot(branch.id, 2)) == do(store.snapshot(branch.id, 9)) == (2, BODY)
+        assert do(store.snapshot(other.id, 9)) is None
+
+    def test_a_fork_holds_no_frames_of_its_own(self, store: Checkpointer, do: Do) -> None:
+        main = self.line(store, do, "t", 0, 1, 2)
+        fork = do(store.create_branch("t", "", "fork", main.id, 1))
+        assert do(store.frames(fork.id, -1, 9)) == []
+        assert fork == Branch(fork.id, 1, "fork", main.id, 1, 1)
+
+    def test_a_fork_and_its_parent_do_not_see_each_other(self, store: Checkpointer, do: Do) -> None:
+        main = self.line(store, do, "t", 0, 1)
+        fork = do(store.create_branch("t", "", "fork", main.id, 1))
+        do(store.put_rows(main.id, 1, [result(0)], []))
+        do(store.put_rows(fork.id, 1, [result(0, b"of the fork")], []))
+        do(store.append(fork.id, 1, stored(2), drop_rows=True))
+        assert do(store.rows(main.id, 1)) == [result(0)]
+        do(store.append(main.id, 1, stored(2, 3), drop_rows=True))
+        assert do(store.frames(fork.id, -1, 9)) == stored(2)
+        assert [branch.head for branch in do(store.branches("t"))] == [3, 2]
+
+    @pytest.mark.parametrize("with_snapshots", [False, True])
+    def test_every_checkpoint_is_the_fold_of_its_frames(
+        self, store: Checkpointer, do: Do, with_snapshots: bool
+    ) -> None:
+        history = Lineage(store, do)
+        for step in range(12):
+            history.commit({"log": [(APPEND, [step])], "last": [(SET, f"step {step}")]})
+            if with_snapshots and step in (3, 7):
+                history.snapshot()
+        for seq in range(12):
+            assert history.at(seq).values == {
+                "log": list(range(seq + 1)), "last": f"step {seq}",
+            }  # fmt: skip
+        with pytest.raises(UnknownCheckpointError):
+            history.at(12)
+
+    def test_a_fork_of_a_fork_50_deep_has_all_its_past(self, store: Checkpointer, do: Do) -> None:
+        history = Lineage(store, do)
+        for step in range(50):
+            history.commit({"log": [(APPEND, [step])]})
+            if step == 20:
+                history.snapshot()
+            history.fork(f"fork {step}")
+        history.commit({"log": [(APPEND, ["end"])]})
+        assert history.at(50).values == {"log": [*range(50), "end"]}
+        assert len(do(store.branches("t"))) == 51
+
+    # -- making things -------------------------------------------------------------------------
+
+    def line(self, store: Checkpointer, do: Do, thread: str, *seqs: int) -> Branch:
+        """Make a thread with one branch that holds these frames."""
+        branch: Branch = do(store.create_branch(thread, "", MAIN, None, -1))
+        do(store.append(branch.id, -1, stored(*seqs), drop_rows=False))
+        return branch
+
+    def two_threads(self, store: Checkpointer, do: Do) -> tuple[Branch, Branch]:
+        """Make the threads `gone` and `kept`, each with two frames, a row and a snapshot."""
+        made = self.line(store, do, "gone", 0, 1), self.line(store, do, "kept", 0, 1)
+        for branch in made:
+            do(store.put_rows(branch.id, 1, [result(0)], []))
+            do(store.put_snapshot(branch.id, 0, BODY))
+        return made
+
+
+class Lineage:
+    """A thread written through the recorder, as runs write it, and read back."""
+
+    def __init__(self, store: Checkpointer, do: Do) -> None:
+        self.store = store
+        self.do = do
+        self.codec = Codec()
+        self.recorder = Recorder(store, self.codec, "t", "", None, frozenset())
+        self.seq = -1
+
+    def commit(self, delta: Delta) -> None:
+        """Commit one frame."""
+        parent, self.seq = self.seq, self.seq + 1
+        frame = Frame(
+            self.seq, Source.LOOP, self.seq, delta, (), NOTHING, (), (), None, parent
+        )  # fmt: skip
+        self.do(self.recorder.record(Commit(parent, (frame,))))
+
+    def at(self, seq: int) -> Checkpoint:
+        """Return the checkpoint of a number on the present branch."""
+        branch = self.recorder.branch
+        assert branch is not None
+        place = (seq, branch.ordinal)
+        found: Checkpoint = self.do(load(self.store, self.codec, "t", at=place))
+        return found
+
+    def snapshot(self) -> None:
+        """Keep a snapshot of the present state."""
+        from graphflow.checkpoint.frames import pack_snapshot
+
+        now = self.at(self.seq)
+        body = pack_snapshot(self.codec, now.values, now.metadata)
+        self.do(self.store.put_snapshot(now.branch.id, self.seq, body))
+
+    def fork(self, name: str) -> None:
+        """Go on on a new branch."""
+        base = self.at(self.seq)
+        made = self.do(self.store.create_branch("t", "", name, base.branch.id, self.seq))
+        base = base._replace(branch=made)
+        self.recorder = Recorder(self.store, self.codec, "t", "", base, frozenset())

@@ -1,0 +1,28 @@
+"""The command line: `graphflow COMMAND …`.
+
+Each command is a module that adds its own parser; what it needs is imported when it runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from typing import cast
+
+from graphflow import __version__
+from graphflow_integrations.demo import command as demo
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit status."""
+    parser = argparse.ArgumentParser(
+        prog="graphflow", description="Agents and workflows as state graphs."
+    )
+    parser.add_argument("--version", action="version", version=f"graphflow {__version__}")
+    demo.add_to(parser.add_subparsers(metavar="COMMAND", required=True))
+    options = parser.parse_args(arguments)
+    return cast(int, options.run(options))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

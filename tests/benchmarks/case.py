@@ -1,0 +1,50 @@
+"""One benchmark case: the same work for every contender, and for plain Python as the floor.
+
+A case is a function of a library and a size that returns its figures, keyed by what they are
+("µs CPU per superstep"). The key carries the unit, and two contenders' figures under one key are
+comparable; smaller is better everywhere. A case measures itself, because only it knows which part
+is preparation; `stopwatch` says how.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from .library import Library
+
+Figures = dict[str, float]
+
+PLAIN = "plain Python"
+LIBRARIES = ("graphflow", "LangGraph")
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """What is measured, at which sizes, and against which floor."""
+
+    name: str
+    """Dotted, as given to `--only`."""
+    run: Callable[[Library, int], Figures]
+    """Does the work with one library; the first line of its docstring is shown under the table."""
+    sizes: tuple[int, ...]
+    floor: Callable[[int], Figures] | None = None
+    """The same node work with no framework."""
+    grows: str = ""
+    """Figure whose growth exponent between the sizes is a row of its own."""
+    libraries: tuple[str, ...] = LIBRARIES
+
+    def contenders(self, installed: tuple[str, ...]) -> tuple[str, ...]:
+        """Who takes part, among the installed libraries."""
+        taking_part = tuple(name for name in self.libraries if name in installed)
+        return taking_part + ((PLAIN,) if self.floor else ())
+
+    def description(self) -> str:
+        """The first line of the case's docstring."""
+        return (self.run.__doc__ or "").strip().splitlines()[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Cases that share a table."""
+
+    title: str
+    cases: tuple[Case, ...]

@@ -1,0 +1,207 @@
+"""Contract §5: the superstep loop."""
+
+import asyncio
+import operator
+import threading
+import time
+from typing import Annotated, Any
+
+import pytest
+from typing_extensions import TypedDict
+
+from graphflow import START, EmptyInputError, InvalidUpdateError, Send, StateGraph, interrupt
+
+
+class Log(TypedDict):
+    log: Annotated[list[Any], operator.add]
+
+
+def says(name: str) -> Any:
+    return lambda _: {"log": [name]}
+
+
+def chain(*names: str) -> Any:
+    nodes = [(name, says(name)) for name in names]
+    return StateGraph(Log).add_sequence(nodes).add_edge(START, names[0])
+
+
+def beside(**nodes: Any) -> Any:
+    graph = StateGraph(Log)
+    for name, node in nodes.items():
+        graph.add_node(name, node).add_edge(START, name)
+    return graph
+
+
+def told(shots: list[Any]) -> list[tuple[str, int]]:
+    """Return source and step of checkpoints, oldest first."""
+    return [(shot.metadata["source"], shot.metadata["step"]) for shot in reversed(shots)]
+
+
+def test_5_1_each_superstep_is_one_checkpoint(call, saver, thread):
+    app = chain("a", "b").compile(saver)
+    call.invoke(app, {"log": ["i"]}, thread)
+    shots = call.history(app, thread)
+    assert told(shots) == [("input", -1), ("loop", 0), ("loop", 1), ("loop", 2)]
+    assert [shot.values["log"] for shot in reversed(shots)] == [
+        [], ["i"], ["i", "a"], ["i", "a", "b"],
+    ]  # fmt: skip
+    assert [shot.next for shot in reversed(shots)] == [("__start__",), ("a",), ("b",), ()]
+
+
+def test_5_1_step_numbers_continue_in_a_second_run(call, saver, thread):
+    app = chain("a").compile(saver)
+    call.invoke(app, {"log": []}, thread)
+    call.invoke(app, {"log": []}, thread)
+    assert told(call.history(app, thread))[3:] == [("input", 2), ("loop", 3), ("loop", 4)]
+
+
+def test_5_2_new_input_on_a_paused_thread_starts_over(call, saver, thread):
+    app = chain("a", "b").compile(saver, interrupt_before=["b"])
+    call.invoke(app, {"log": ["1"]}, thread)
+    assert call.invoke(app, {"log": ["2"]}, thread) == {"log": ["1", "a", "2", "a"]}
+
+
+def test_5_2_new_input_discards_what_finished_siblings_wrote(call, saver, thread):
+    app = beside(a=says("a"), b=lambda _: {"log": [interrupt("?")]}).compile(saver)
+    call.invoke(app, {"log": ["1"]}, thread)
+    app_again = beside(a=says("a"), b=says("b")).compile(saver)
+    assert call.invoke(app_again, {"log": ["2"]}, thread) == {"log": ["1", "2", "a", "b"]}
+
+
+def test_5_2_new_input_works_where_the_graph_lost_the_node_that_was_next(call, saver, thread):
+    call.invoke(chain("a", "b").compile(saver, interrupt_before=["b"]), {"log": ["1"]}, thread)
+    app = chain("c").compile(saver)
+    with pytest.raises(InvalidUpdateError, match="'b'"):
+        call.invoke(app, None, thread)
+    assert call.invoke(app, {"log": ["2"]}, thread) == {"log": ["1", "a", "2", "c"]}
+
+
+def test_5_3_tasks_of_a_superstep_run_at_the_same_time(call):
+    barrier = threading.Barrier(3, timeout=5)
+
+    def meets(_: Log) -> None:
+        barrier.wait()
+
+    app = beside(a=meets, b=meets, c=meets).compile()
+    assert call.invoke(app, {"log": []}) == {"log": []}
+
+
+def test_5_3_async_tasks_of_a_superstep_run_at_the_same_time(call):
+    async def meets(_: Log) -> None:
+        arrived.append(1)
+        while len(arrived) < 2:
+            await asyncio.sleep(0.001)
+
+    arrived: list[int] = []
+    call.invoke(beside(a=meets, b=meets).compile(), {"log": []})
+    assert len(arrived) == 2
+
+
+@pytest.mark.parametrize("limit", [1, 2])
+def test_5_3_max_concurrency_bounds_the_tasks_at_once(call, limit):
+    running: list[int] = []
+    most: list[int] = []
+
+    def node(arg: int) -> None:
+        running.append(arg)
+        most.append(len(running))
+        time.sleep(0.005)
+        running.remove(arg)
+
+    graph = StateGraph(Log).add_node("n", node)
+    graph.add_conditional_edges(START, lambda _: [Send("n", i) for i in range(6)], ["n"])
+    call.invoke(graph.compile(), {"log": []}, {"max_concurrency": limit})
+    assert max(most) == limit
+
+
+def test_5_3_max_concurrency_bounds_async_tasks_too(call):
+    running: list[int] = []
+    most: list[int] = []
+
+    async def node(arg: int) -> None:
+        running.append(arg)
+        most.append(len(running))
+        await asyncio.sleep(0.005)
+        running.remove(arg)
+
+    graph = StateGraph(Log).add_node("n", node)
+    graph.add_conditional_edges(START, lambda _: [Send("n", i) for i in range(6)], ["n"])
+    call.invoke(graph.compile(), {"log": []}, {"max_concurrency": 2})
+    assert max(most) == 2
+
+
+def test_5_5_writes_of_finished_siblings_survive_a_failure(call, saver, thread):
+    runs = {"good": 0, "bad": 0}
+
+    def good(_: Log) -> Log:
+        runs["good"] += 1
+        return {"log": ["good"]}
+
+    def bad(_: Log) -> Log:
+        runs["bad"] += 1
+        if runs["bad"] == 1:
+            time.sleep(0.02)
+            raise RuntimeError("once")
+        return {"log": ["bad"]}
+
+    app = beside(good=good, bad=bad).compile(saver)
+    with pytest.raises(RuntimeError, match="once"):
+        call.invoke(app, {"log": []}, thread)
+    assert call.invoke(app, None, thread) == {"log": ["bad", "good"]}
+    assert runs == {"good": 1, "bad": 2}
+
+
+def test_5_5_failure_cancels_async_siblings():
+    cancelled = []
+
+    async def slow(_: Log) -> None:
+        try:
+            await asyncio.sleep(30)
+        except asyncio.CancelledError:
+            cancelled.append("slow")
+            raise
+
+    async def bad(_: Log) -> None:
+        await asyncio.sleep(0.005)
+        raise RuntimeError("boom")
+
+    with pytest.raises(RuntimeError, match="boom"):
+        asyncio.run(beside(slow=slow, bad=bad).compile().ainvoke({"log": []}))
+    assert cancelled == ["slow"]
+
+
+def test_5_5_tasks_beside_an_interrupt_run_to_the_end(call, saver, thread):
+    def slow(_: Log) -> Log:
+        time.sleep(0.02)
+        return {"log": ["slow"]}
+
+    app = beside(asks=lambda _: {"log": [interrupt("?")]}, slow=slow).compile(saver)
+    assert call.invoke(app, {"log": []}, thread)["log"] == ["slow"]
+
+
+def test_5_6_empty_input_is_valid(call, saver, thread):
+    assert call.invoke(chain("a").compile(saver), {}, thread) == {"log": ["a"]}
+
+
+def test_5_6_none_as_input_of_a_fresh_thread_is_refused(call, saver, thread):
+    with pytest.raises(EmptyInputError, match="Received no input for __start__"):
+        call.invoke(chain("a").compile(saver), None, thread)
+
+
+def test_5_6_none_as_input_without_checkpointer_is_refused(call):
+    with pytest.raises(EmptyInputError):
+        call.invoke(chain("a").compile(), None)
+
+
+@pytest.mark.parametrize("given", ["text", 5, ["x"]])
+def test_5_6_input_without_keys_is_refused(call, given):
+    with pytest.raises(InvalidUpdateError):
+        call.invoke(chain("a").compile(), given)
+
+
+def test_5_7_snapshots_list_sends_first_then_nodes_as_they_were_added(call, saver, thread):
+    graph = beside(z=says("z"), a=says("a")).add_node("s", says("s"))
+    graph.add_conditional_edges(START, lambda _: [Send("s", 1)], ["s"])
+    app = graph.compile(saver, interrupt_before="*")
+    call.invoke(app, {"log": []}, thread)
+    assert call.state(app, thread).next == ("s", "z", "a")

@@ -1,0 +1,288 @@
+"""Contract §12 and §13: checkpoints, StateSnapshot, get_state, history."""
+
+import operator
+import time
+from typing import Annotated, Any
+
+import pytest
+from typing_extensions import TypedDict
+
+from graphflow import (
+    START,
+    Command,
+    Interrupt,
+    MemoryCheckpointer,
+    PregelTask,
+    Send,
+    StateGraph,
+    StateSnapshot,
+    interrupt,
+)
+
+
+class State(TypedDict, total=False):
+    x: int
+    log: Annotated[list[Any], operator.add]
+
+
+def says(name: str) -> Any:
+    return lambda _: {"log": [name]}
+
+
+def chain(*names: str) -> Any:
+    nodes = [(name, says(name)) for name in names]
+    return StateGraph(State).add_sequence(nodes).add_edge(START, names[0])
+
+
+def asking() -> Any:
+    """Return a graph of which `q` asks while `a` and `b` finish."""
+    graph = StateGraph(State).add_node("q", lambda _: {"log": [interrupt("what?")]})
+
+    def slow(_: State) -> State:
+        time.sleep(0.01)
+        return {"log": ["a"]}
+
+    graph.add_node("a", slow).add_node("b", says("b"))
+    return graph.add_edge(START, "q").add_edge(START, "a").add_edge(START, "b")
+
+
+def test_12_config_addresses_one_checkpoint(call, saver, thread):
+    app = chain("a").compile(saver)
+    call.invoke(app, {"log": []}, thread)
+    configs = [shot.config["configurable"] for shot in call.history(app, thread)]
+    assert all(c.keys() == {"thread_id", "checkpoint_ns", "checkpoint_id"} for c in configs)
+    assert {(c["thread_id"], c["checkpoint_ns"]) for c in configs} == {("t", "")}
+    identities = [c["checkpoint_id"] for c in configs]
+    assert identities == sorted(set(identities), reverse=True)
+
+
+def test_12_ids_sort_by_creation_over_forks_too(call, saver, thread):
+    app = chain("a", "b").compile(saver)
+    call.invoke(app, {"log": []}, thread)
+    middle = call.history(app, thread)[1].config
+    for _ in range(12):
+        call.invoke(app, None, middle)
+    identities = [s.config["configurable"]["checkpoint_id"] for s in call.history(app, thread)]
+    assert len(identities) == 4 + 24
+    assert identities == sorted(set(identities), reverse=True)
+
+
+def test_12_thread_ids_become_strings(call, saver):
+    app = chain("a").compile(saver)
+    call.invoke(app, {"log": []}, {"configurable": {"thread_id": 7}})
+    assert call.state(app, {"configurable": {"thread_id": "7"}}).values == {"log": ["a"]}
+
+
+def test_12_metadata_is_source_step_and_parents(call, saver, thread):
+    app = chain("a").compile(saver)
+    call.invoke(app, {"log": []}, thread)
+    assert call.state(app, thread).metadata == {"source": "loop", "step": 1, "parents": {}}
+
+
+def test_12_metadata_takes_what_the_runs_config_adds(call, saver, thread):
+    app = chain("a").compile(saver)
+    config = {
+        "configurable": {**thread["configurable"], "user": "ann"},
+        "metadata": {"experiment": 7},
+    }
+    call.invoke(app, {"log": []}, config)
+    for shot in call.history(app, thread):
+        assert shot.metadata.items() >= {"user": "ann", "experiment": 7}.items()
+
+
+def test_12_history_is_append_only(call, saver, thread):
+    app = chain("a", "b").compile(saver)
+    call.invoke(app, {"log": ["1"]}, thread)
+    before = call.history(app, thread)
+    call.update(app, thread, {"log": ["u"]}, "a")
+    call.invoke(app, None, before[2].config)
+    call.invoke(app, {"log": ["2"]}, thread)
+    assert call.history(app, thread)[-len(before) :] == before
+
+
+def test_12_threads_know_nothing_of_each_other(call, saver, thread):
+    app = chain("a").compile(saver)
+    call.invoke(app, {"log": ["t"]}, thread)
+    call.invoke(app, {"log": ["u"]}, {"configurable": {"thread_id": "u"}})
+    assert call.state(app, thread).values == {"log": ["t", "a"]}
+
+
+@pytest.mark.parametrize("fake", ["memory", 1, object(), MemoryCheckpointer], ids=str)
+def test_12_what_is_no_checkpointer_is_refused(fake):
+    with pytest.raises(TypeError, match="Invalid checkpointer provided"):
+        chain("a").compile(fake)
+
+
+def test_12_graph_checkpointer_is_the_saver(saver):
+    assert chain("a").compile(saver).checkpointer is saver
+
+
+def test_12_saver_lists_checkpoints_newest_first(call, saver, thread):
+    app = chain("a").compile(saver)
+    call.invoke(app, {"log": []}, thread)
+    listed = list(saver.list(thread))
+    shots = call.history(app, thread)
+    assert [item.config for item in listed] == [shot.config for shot in shots]
+    assert [item.metadata for item in listed] == [shot.metadata for shot in shots]
+    assert [item.parent_config for item in listed] == [shot.parent_config for shot in shots]
+    assert [item.config for item in saver.list(thread, limit=1)] == [shots[0].config]
+
+
+def test_12_deleted_thread_is_gone(call, saver, thread):
+    app = chain("a").compile(saver)
+    call.invoke(app, {"log": []}, thread)
+    saver.delete_thread("t")
+    assert call.state(app, thread).values == {}
+    assert call.history(app, thread) == []
+    assert saver.get_tuple(thread) is None
+    assert call.invoke(app, {"log": []}, thread) == {"log": ["a"]}
+
+
+def test_13_1_unknown_thread_is_an_empty_snapshot(call, saver, thread):
+    app = chain("a").compile(saver)
+    assert call.state(app, thread) == StateSnapshot({}, (), thread, None, None, None, (), ())
+    assert call.history(app, thread) == []
+
+
+def test_13_2_live_snapshot_shows_what_finished_tasks_wrote(call, saver, thread):
+    app = asking().compile(saver)
+    call.invoke(app, {"log": ["i"]}, thread)
+    shot = call.state(app, thread)
+    assert shot.values == {"log": ["i", "a", "b"]}
+    assert shot.next == ("q",)
+    assert [question.value for question in shot.interrupts] == ["what?"]
+    tasks = {task.name: task for task in shot.tasks}
+    assert tasks["a"].result == {"log": ["a"]}
+    assert tasks["a"].interrupts == ()
+    assert tasks["q"].result is None
+    assert tasks["q"].interrupts == shot.interrupts
+
+
+def test_13_3_record_shows_the_start_of_the_step(call, saver, thread):
+    app = asking().compile(saver)
+    call.invoke(app, {"log": ["i"]}, thread)
+    at = call.state(app, thread).config
+    shot = call.state(app, at)
+    assert shot.values == {"log": ["i"]}
+    assert shot.next == ("q", "a", "b")
+    assert {task.name: task.result for task in shot.tasks} == {
+        "q": None, "a": {"log": ["a"]}, "b": {"log": ["b"]},
+    }  # fmt: skip
+    assert [question.value for question in shot.interrupts] == ["what?"]
+
+
+def test_13_3_record_keeps_results_and_questions_after_the_step(call, saver, thread):
+    app = asking().compile(saver)
+    call.invoke(app, {"log": ["i"]}, thread)
+    at = call.state(app, thread).config
+    call.invoke(app, Command(resume="that"), thread)
+    shot = call.state(app, at)
+    tasks = {task.name: task for task in shot.tasks}
+    assert tasks["q"].result == {"log": ["that"]}
+    assert [question.value for question in tasks["q"].interrupts] == ["what?"]
+    assert shot == call.history(app, thread)[1]
+
+
+def test_13_3_history_shows_every_task_with_its_result(call, saver, thread):
+    app = chain("a", "b").compile(saver)
+    call.invoke(app, {"log": ["i"]}, thread)
+    results = [
+        {task.name: task.result for task in shot.tasks} for shot in call.history(app, thread)
+    ]
+    assert results == [
+        {}, {"b": {"log": ["b"]}}, {"a": {"log": ["a"]}}, {"__start__": {"log": ["i"]}},
+    ]  # fmt: skip
+
+
+def test_13_4_result_of_several_writes_to_one_key(call, saver, thread):
+    twice = Command(update=[("log", [1]), ("log", [2])])
+    graph = StateGraph(State).add_node("n", lambda _: twice).add_edge(START, "n")
+    app = graph.compile(saver)
+    call.invoke(app, {"log": []}, thread)
+    assert call.history(app, thread)[1].tasks[0].result == {"log": {"$writes": [[1], [2]]}}
+
+
+def test_13_4_result_of_a_task_that_wrote_nothing(call, saver, thread):
+    graph = StateGraph(State).add_node("n", lambda _: None).add_edge(START, "n")
+    app = graph.compile(saver)
+    call.invoke(app, {"log": []}, thread)
+    assert call.history(app, thread)[1].tasks[0].result == {}
+
+
+def test_13_6_history_has_a_limit(call, saver, thread):
+    app = chain("a", "b").compile(saver)
+    call.invoke(app, {"log": []}, thread)
+    assert call.history(app, thread, limit=2) == call.history(app, thread)[:2]
+    assert call.history(app, thread, limit=0) == []
+
+
+def test_13_6_history_before_a_checkpoint(call, saver, thread):
+    app = chain("a", "b").compile(saver)
+    call.invoke(app, {"log": []}, thread)
+    shots = call.history(app, thread)
+    assert call.history(app, thread, before=shots[1].config) == shots[2:]
+
+
+def test_13_6_history_is_filtered_by_metadata(call, saver, thread):
+    app = chain("a").compile(saver)
+    call.invoke(app, {"log": []}, thread)
+    call.update(app, thread, {"log": ["u"]})
+    sources = [s.metadata["source"] for s in call.history(app, thread, filter={"source": "update"})]
+    assert sources == ["update"]
+
+
+@pytest.mark.parametrize("ask", ["state", "history", "update"])
+def test_13_8_without_checkpointer_there_is_no_state(call, thread, ask):
+    app = chain("a").compile()
+    arguments = ({"log": []},) if ask == "update" else ()
+    with pytest.raises(ValueError, match="No checkpointer set"):
+        getattr(call, ask)(app, thread, *arguments)
+
+
+def test_13_9_values_of_a_root_state_are_the_value(call, saver, thread):
+    graph = StateGraph(int).add_node("n", lambda value: value + 1).add_edge(START, "n")
+    app = graph.compile(saver)
+    call.invoke(app, 1, thread)
+    assert call.state(app, thread).values == 2
+    assert call.history(app, thread)[1].values == 1
+
+
+def test_13_10_interrupts_of_the_snapshot_join_those_of_its_tasks(call, saver, thread):
+    graph = asking().add_node("r", lambda _: interrupt("who?")).add_edge(START, "r")
+    app = graph.compile(saver)
+    call.invoke(app, {"log": []}, thread)
+    shot = call.state(app, thread)
+    assert all(type(question) is Interrupt for question in shot.interrupts)
+    assert [question.value for question in shot.interrupts] == ["what?", "who?"]
+    assert shot.interrupts == tuple(q for task in shot.tasks for q in task.interrupts)
+
+
+def test_13_tasks_have_ids_and_paths(call, saver, thread):
+    graph = chain("a").add_node("s", says("s"))
+    graph.add_conditional_edges(START, lambda _: [Send("s", 1), Send("s", 2)], ["s"])
+    app = graph.compile(saver, interrupt_before="*")
+    call.invoke(app, {"log": []}, thread)
+    tasks = call.state(app, thread).tasks
+    assert [task.path for task in tasks] == [
+        ("__pregel_push", 0, False),
+        ("__pregel_push", 1, False),
+        ("__pregel_pull", "a"),
+    ]
+    assert len({task.id for task in tasks}) == 3
+    assert call.state(app, thread).tasks == tasks
+
+
+def test_13_snapshots_and_tasks_are_named_tuples_that_people_build():
+    task = PregelTask("id", "n", ("__pregel_pull", "n"))
+    assert task == ("id", "n", ("__pregel_pull", "n"), None, (), None, None)
+    assert StateSnapshot._fields == (
+        "values", "next", "config", "metadata", "created_at", "parent_config", "tasks",
+        "interrupts",
+    )  # fmt: skip
+
+
+def test_13_parent_config_is_the_checkpoint_before(call, saver, thread):
+    app = chain("a").compile(saver)
+    call.invoke(app, {"log": []}, thread)
+    shots = call.history(app, thread)
+    assert [shot.parent_config for shot in shots] == [*(s.config for s in shots[1:]), None]
