@@ -26,23 +26,33 @@ from graphflow.checkpoint.protocol import Checkpointer, Operation
 from graphflow.checkpoint.records import RowKind
 from graphflow.drivers.call import acarry, carry
 from graphflow.drivers.portal import on_portal, portal
+from graphflow.errors import UnknownCheckpointError
 from graphflow.graph.declaration import Declaration
 from graphflow.graph.diagram import Diagram, Overlay
 from graphflow.graph.lint import Finding, lint
 from graphflow.graph.picture import Picture, diagram_of, overlay_of
 from graphflow.graph.plan import Plan
+from graphflow.ids import checkpoint_id
 from graphflow.nesting import Nested, nest
 from graphflow.opening import Place, place_of
 from graphflow.running import Run
 from graphflow.runtime import current_or_none
 from graphflow.snapshots import Shots, newest_first, unknown_thread
+from graphflow.thread import Thread
 from graphflow.types import (
     Config,
     Durability,
     StateSnapshot,
     StateUpdate,
 )
-from graphflow.updating import check_supersteps, edited_config, open_edit, work_out
+from graphflow.updating import (
+    begin_branch,
+    check_supersteps,
+    edit,
+    edited_config,
+    open_edit,
+    work_out,
+)
 
 T = TypeVar("T")
 
@@ -318,6 +328,45 @@ class CompiledStateGraph:
                 await store.arun(editing.recorder.record(turn.commit))
             merged = merge_configs(merged, edited_config(editing, turn))
         return {"configurable": merged["configurable"]}
+
+    def edit_state(self, config: Config, values: Mapping[str, Any]) -> Config:
+        """Replace values of a thread; what is to run next stays, open questions are asked again.
+
+        Raises:
+            InvalidUpdateError: A key is none of the state's, or the thread does not exist.
+            HeadMoved: Somebody else ran or edited the thread meanwhile.
+        """
+        return self._saver().run(self._editing(self._merged(config), values))
+
+    async def aedit_state(self, config: Config, values: Mapping[str, Any]) -> Config:
+        """As `edit_state`, on the running event loop."""
+        return await self._saver().arun(self._editing(self._merged(config), values))
+
+    def _editing(self, config: Config, values: Mapping[str, Any]) -> Operation[Config]:
+        return edit(self.plan, self._saver(), self.codec, place_of(config), config, values)
+
+    def branches(self, thread_id: str) -> dict[str, str]:
+        """Return a thread's branches: name to the checkpoint id of the head."""
+        found = self._saver().run(self._saver().branches(str(thread_id)))
+        return {branch.name: checkpoint_id(branch.head, branch.ordinal) for branch in found}
+
+    def fork(self, config: Config, at: int | str | None = None, name: str | None = None) -> str:
+        """Begin a branch at a checkpoint and return its name; see `Thread.fork`."""
+        store, config = self._saver(), self._merged(config)
+        if isinstance(at, int):
+            history = self.get_state_history(config, filter={"step": at})
+            shot = next(history, None)
+            if shot is None:
+                raise UnknownCheckpointError(f"The thread has no checkpoint of step {at}.")
+            config = shot.config
+        elif at is not None:
+            config = merge_configs(config, {"configurable": {"checkpoint_id": at}})
+        return store.run(begin_branch(store, self.codec, place_of(config), name))
+
+    def thread(self, thread_id: str, config: Config | None = None) -> Thread:
+        """Return a handle on one thread: `run`, `answer`, `edit`, `fork`, …"""
+        self._saver()
+        return Thread(self, thread_id, config=config)
 
     def lint(self) -> list[Finding]:
         """Return what is legal in the declaration but can hardly be meant."""

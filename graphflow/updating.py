@@ -7,9 +7,10 @@ conditional edges decide what is next. It closes the open superstep.
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from graphflow.calls import run_metadata
 from graphflow.checkpoint.codec import Codec
 from graphflow.checkpoint.frames import pack_frame
 from graphflow.checkpoint.history import Checkpoint, load
@@ -20,7 +21,7 @@ from graphflow.drivers.call import perform_update
 from graphflow.engine.machine import Machine
 from graphflow.engine.returns import read_input
 from graphflow.engine.turn import Options, Outcome, Turn
-from graphflow.errors import InvalidUpdateError
+from graphflow.errors import InvalidUpdateError, UnknownCheckpointError
 from graphflow.graph.plan import Plan
 from graphflow.opening import Place, fork, fork_frame, is_past, recorder_for, start_at
 from graphflow.runtime import RunContext, TaskContext
@@ -175,6 +176,48 @@ def _places(editing: Editing) -> list[int]:
         free.pop(place, None)
         places.append(place)
     return places
+
+
+def edit(
+    plan: Plan,
+    store: Checkpointer,
+    codec: Codec,
+    place: Place,
+    config: Config,
+    values: Mapping[str, Any],
+) -> Operation[Config]:
+    """Replace values of a thread and leave what is to run next as it is.
+
+    Raises:
+        InvalidUpdateError: A key is none of the state's, or there is nothing to edit.
+    """
+    if unknown := [key for key in values if key not in plan.channels]:
+        known = ", ".join(plan.channels)
+        raise InvalidUpdateError(f"{unknown[0]!r} is no key of the state. Its keys: {known}.")
+    editing = yield from open_edit(plan, store, codec, place, [StateUpdate(None, END)])
+    base, machine = editing.base, editing.machine
+    if base is None:
+        raise InvalidUpdateError(f"Thread {place.thread!r} has no checkpoint to edit.")
+    plan.state.check(base.values, values)
+    machine.options = machine.options._replace(metadata={**base.metadata, **run_metadata(config)})
+    turn = machine.replace(values, base.frame, time.time())
+    assert turn.commit is not None
+    yield from editing.recorder.record(turn.commit)
+    return edited_config(editing, turn)
+
+
+def begin_branch(
+    store: Checkpointer, codec: Codec, place: Place, name: str | None
+) -> Operation[str]:
+    """Begin a branch at a checkpoint, with a `fork` checkpoint of its own; return its name."""
+    base = yield from load(
+        store, codec, place.thread, place.scope, at=place.at, branch=place.branch
+    )
+    if base is None:
+        raise UnknownCheckpointError(f"Thread {place.thread!r} has no checkpoint to fork from.")
+    name = name or f"fork-{base.newest_seq + 1}"
+    yield from fork(store, codec, place, base, name, with_frame=True)
+    return name
 
 
 def edited_config(editing: Editing, turn: Turn) -> Config:

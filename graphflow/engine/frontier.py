@@ -31,15 +31,22 @@ class Waiting:
         }
         self.deferred = dict.fromkeys(name for name in deferred if name in plan.nodes)
 
-    def arrive(self, index: int, source: str) -> str | None:
-        """Note that `source` has finished; return the join's target if it was the last."""
-        join = self.plan.joins[index]
-        seen = self.arrived.setdefault(index, {})
-        seen[source] = None
-        if len(seen) < len(join.sources):
-            return None
-        del self.arrived[index]
-        return join.target
+    def arrive(self, index: int, source: str) -> None:
+        """Note for a join that `source` has finished."""
+        self.arrived.setdefault(index, {})[source] = None
+
+    def let_through(self) -> list[str]:
+        """Return the targets of the joins that are complete, and begin these anew.
+
+        Asked once a superstep: a source that finishes twice in it arrives once.
+        """
+        joins = self.plan.joins
+        full = [
+            index for index, seen in self.arrived.items() if len(seen) == len(joins[index].sources)
+        ]
+        for index in full:
+            del self.arrived[index]
+        return [joins[index].target for index in full]
 
     def hold_back(self, triggered: dict[str, None], others: bool) -> dict[str, None]:
         """Return what may run now of `triggered`; deferred nodes only when nothing else may."""
@@ -66,11 +73,11 @@ def next_frontier(plan: Plan, outcomes: Iterable[Outcome], waiting: Waiting) -> 
             if name != END:
                 triggered[name] = None
         for index in node.joins:
-            target = waiting.arrive(index, node.name)
-            if target is not None and target != END:
-                triggered[target] = None
+            waiting.arrive(index, node.name)
         if outcome.targets:
             add_targets(outcome.targets, triggered, sends)
+    if waiting.arrived:
+        triggered.update({name: None for name in waiting.let_through() if name != END})
     if plan.defers:
         triggered = waiting.hold_back(triggered, bool(sends))
     return ordered(plan, triggered, sends)

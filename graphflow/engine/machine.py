@@ -37,6 +37,7 @@ from graphflow.errors import GraphRecursionError, is_invalid_resume
 from graphflow.events import Event
 from graphflow.graph.plan import Plan
 from graphflow.ids import digest
+from graphflow.state.deltas import SET
 from graphflow.types import INTERRUPT, START, Interrupt
 
 _TO_THE_RUN = -1
@@ -156,6 +157,13 @@ class Machine:
         self.waiting = Waiting(self.plan, {}, ())
         self.step = max(self.step, -1) + 1 if source is not Source.INPUT else self.step + 1
         frames = self._framed(source, folded.delta, pending, (), now)
+        return Turn(self._committed(frames), (), (), Status.DONE)
+
+    def replace(self, values: Mapping[str, Any], frame: Frame, now: float) -> Turn:
+        """Give keys new values, without reducers; `frame`'s tasks stay the ones to run next."""
+        delta = {key: ((SET, value),) for key, value in values.items()}
+        self.step += 1
+        frames = self._framed(Source.UPDATE, delta, frame.pending, (), now)
         return Turn(self._committed(frames), (), (), Status.DONE)
 
     def task_for(self, name: str, index: int, arg: Any = None) -> Task:

@@ -99,13 +99,14 @@ def test_5_3_async_tasks_of_a_superstep_run_at_the_same_time(call):
 
 @pytest.mark.parametrize("limit", [1, 2])
 def test_5_3_max_concurrency_bounds_the_tasks_at_once(call, limit):
+    barrier = threading.Barrier(limit, timeout=5)
     running: list[int] = []
     most: list[int] = []
 
     def node(arg: int) -> None:
         running.append(arg)
         most.append(len(running))
-        time.sleep(0.005)
+        barrier.wait()
         running.remove(arg)
 
     graph = StateGraph(Log).add_node("n", node)
@@ -121,7 +122,7 @@ def test_5_3_max_concurrency_bounds_async_tasks_too(call):
     async def node(arg: int) -> None:
         running.append(arg)
         most.append(len(running))
-        await asyncio.sleep(0.005)
+        await asyncio.sleep(0.002)
         running.remove(arg)
 
     graph = StateGraph(Log).add_node("n", node)
@@ -131,14 +132,16 @@ def test_5_3_max_concurrency_bounds_async_tasks_too(call):
 
 
 def test_5_5_writes_of_finished_siblings_survive_a_failure(call, saver, thread):
-    runs = {"good": 0, "bad": 0}
+    runs, good_ran = {"good": 0, "bad": 0}, threading.Event()
 
     def good(_: Log) -> Log:
         runs["good"] += 1
+        good_ran.set()
         return {"log": ["good"]}
 
     def bad(_: Log) -> Log:
         runs["bad"] += 1
+        assert good_ran.wait(5)
         if runs["bad"] == 1:
             time.sleep(0.02)
             raise RuntimeError("once")

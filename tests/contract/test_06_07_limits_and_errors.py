@@ -1,6 +1,7 @@
 """Contract §6 and §7: recursion limit, errors of nodes."""
 
 import operator
+import threading
 import time
 from typing import Annotated, Any
 
@@ -95,13 +96,20 @@ def test_7_a_note_names_the_task(call, saver, thread):
 
 
 def failing_once(errors: list[Exception]) -> Any:
+    good_ran = threading.Event()
+
+    def good(_: Log) -> Log:
+        good_ran.set()
+        return {"log": ["good"]}
+
     def bad(_: Log) -> Log:
+        assert good_ran.wait(5)
         time.sleep(0.02)
         if errors:
             raise errors.pop()
         return {"log": ["bad"]}
 
-    graph = StateGraph(Log).add_node("bad", bad).add_node("good", says("good"))
+    graph = StateGraph(Log).add_node("bad", bad).add_node("good", good)
     return graph.add_edge(START, "bad").add_edge(START, "good")
 
 

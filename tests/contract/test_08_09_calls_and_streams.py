@@ -2,7 +2,7 @@
 
 import asyncio
 import operator
-import time
+import threading
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -141,41 +141,45 @@ def test_8_5_durability_without_checkpointer_only_warns(call):
 
 
 def test_8_6_custom_chunks_arrive_while_the_node_runs():
+    heard = threading.Event()
+
     def n(_: State, writer: Any) -> None:
         writer("early")
-        time.sleep(0.05)
+        assert heard.wait(5)
 
-    begun = time.monotonic()
     stream = single(n).stream({"x": 1}, stream_mode="custom")
     assert next(stream) == "early"
-    assert time.monotonic() - begun < 0.04
+    heard.set()
     assert list(stream) == []
 
 
 def test_8_6_custom_chunks_arrive_while_the_async_node_runs():
-    async def n(_: State, writer: Any) -> None:
-        writer("early")
-        await asyncio.sleep(0.05)
+    async def listen() -> list[Any]:
+        heard, chunks = asyncio.Event(), []
 
-    async def first_chunk() -> float:
-        begun = time.monotonic()
-        async for _ in single(n).astream({"x": 1}, stream_mode="custom"):
-            return time.monotonic() - begun
-        raise AssertionError("no chunk")
+        async def n(_: State, writer: Any) -> None:
+            writer("early")
+            await asyncio.wait_for(heard.wait(), 5)
 
-    assert asyncio.run(first_chunk()) < 0.04
+        async for chunk in single(n).astream({"x": 1}, stream_mode="custom"):
+            chunks.append(chunk)
+            heard.set()
+        return chunks
+
+    assert asyncio.run(listen()) == ["early"]
 
 
 def test_8_6_updates_arrive_as_each_task_finishes():
+    heard = threading.Event()
+
     def slow(_: State) -> None:
-        time.sleep(0.05)
+        assert heard.wait(5)
 
     graph = StateGraph(State).add_node("slow", slow).add_node("fast", lambda _: {"x": 1})
     app = graph.add_edge(START, "slow").add_edge(START, "fast").compile()
-    begun = time.monotonic()
     stream = app.stream({"x": 0})
     assert next(stream) == {"fast": {"x": 1}}
-    assert time.monotonic() - begun < 0.04
+    heard.set()
     assert list(stream) == [{"slow": None}]
 
 

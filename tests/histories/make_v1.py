@@ -21,6 +21,7 @@ from graphflow import (
     Command,
     CompiledStateGraph,
     HumanMessage,
+    Message,
     Send,
     StateGraph,
     add_messages,
@@ -41,7 +42,7 @@ VALUES = {
 
 class State(TypedDict, total=False):
     log: Annotated[list[str], operator.add]
-    messages: Annotated[list[Any], add_messages]
+    messages: Annotated[list[Message], add_messages]
     table: Annotated[dict[str, Any], lambda old, new: {**old, **new}]
     count: int
     values: dict[str, Any]

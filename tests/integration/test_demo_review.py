@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from graphflow_integrations.demo.graph import Review
 from graphflow_integrations.demo.review import Dialogue, prepared, read_answer
 

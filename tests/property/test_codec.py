@@ -80,7 +80,7 @@ atoms = hashable_atoms | st.floats() | st.builds(bytearray, st.binary(max_size=9
 keys = st.recursive(
     hashable_atoms,
     lambda inner: (
-        st.tuples(inner, inner) | st.frozensets(inner, max_size=3) | st.builds(Row, inner)
+        st.tuples(inner, inner) | st.frozensets(inner, max_size=3) | st.builds(Row, inner, inner)
     ),
     max_leaves=4,
 )
@@ -98,7 +98,7 @@ def containers(inner):
         | st.builds(collections.OrderedDict, st.dictionaries(keys, inner, max_size=3))
         | st.builds(Frozen, inner, inner)
         | st.builds(Compact, inner, inner, inner)
-        | st.builds(Compact, inner)
+        | st.builds(Compact, inner, st.none(), inner)
         | st.builds(Row, inner, inner)
         | st.builds(lambda a, x: Model(a=a, x=x), inner, inner)
         | st.builds(lambda a: Model(a=a), inner)
@@ -141,6 +141,7 @@ def test_any_value_comes_back_exactly_and_both_writers_agree(value):
         assert codec.encode(back) == data
 
 
+@settings(deadline=None)
 @given(st.lists(keys, unique=True, max_size=8), st.randoms())
 def test_the_bytes_of_a_set_do_not_depend_on_how_it_grew(items, dice):
     forth, back = set(items), set()
@@ -150,7 +151,7 @@ def test_the_bytes_of_a_set_do_not_depend_on_how_it_grew(items, dice):
     assert NATIVE.encode(forth) == NATIVE.encode(back)
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(st.binary(max_size=60))
 def test_random_bytes_are_a_value_or_a_codec_error_for_both_readers_alike(data):
     outcomes = []
@@ -174,7 +175,7 @@ plain = st.recursive(
 )
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(plain)
 def test_plain_msgpack_has_the_bytes_of_ormsgpack(value):
     data = ormsgpack.packb(value)
@@ -182,6 +183,7 @@ def test_plain_msgpack_has_the_bytes_of_ormsgpack(value):
     assert same(msgpack_pure.unpackb(data), value)
 
 
+@settings(deadline=None)
 @given(plain, st.integers(1, 40))
 def test_a_value_that_was_cut_short_is_never_read(value, missing):
     data = NATIVE.encode([value])
