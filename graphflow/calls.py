@@ -11,7 +11,8 @@ from graphflow.engine import chunks
 from graphflow.engine.turn import Options
 from graphflow.events import LIVE, Event
 from graphflow.graph.plan import Plan
-from graphflow.types import Config, Durability, Interrupt
+from graphflow.state.schema import Schema
+from graphflow.types import INTERRUPT, Config, Durability, Interrupt
 
 MODES = ("values", "updates", "custom", "messages")
 _NOT_METADATA = ("thread_id", "checkpoint_ns", "checkpoint_id", "checkpoint_map", "branch")
@@ -36,6 +37,8 @@ class Call:
     version: str
     scope: tuple[str, ...] = ()
     """The graphs around the one that is called."""
+    output: Schema | None = None
+    """What `values` are shown as with version v2; None: as dicts."""
 
     def options(self, records: bool) -> Options:
         """Return what the machine needs to know."""
@@ -52,12 +55,26 @@ class Call:
     def chunk(self, event: Event) -> Any:
         """Return an event in the form that the call asked for (contract §8.2, §10)."""
         if self.version == "v2":
-            return _part(event)
+            return self._part(event)
         if self.is_single:
             return (event.ns, event.data) if self.subgraphs else event.data
         if self.subgraphs:
             return (event.ns, event.mode, event.data)
         return (event.mode, event.data)
+
+    def _part(self, event: Event) -> dict[str, Any]:
+        part: dict[str, Any] = {"type": event.mode, "ns": event.ns, "data": event.data}
+        if event.mode == "values":
+            data, part["interrupts"] = _interrupts_of(event.data)
+            part["data"] = self.shaped(data) if event.ns == self.scope else data
+        return part
+
+    def shaped(self, values: Any) -> Any:
+        """Return values as the output schema, if that is a pydantic model or a dataclass."""
+        schema = self.output
+        if schema is None or schema.kind in ("dict", "root") or not isinstance(values, dict):
+            return values
+        return schema.view({key: values[key] for key in values if key in schema.channels})
 
     def shows(self, event: Event) -> bool:
         """Whether the caller sees an event; prints it if that was asked for."""
@@ -66,16 +83,10 @@ class Call:
         return event.mode in self.modes and (self.subgraphs or event.ns == self.scope)
 
 
-def _part(event: Event) -> dict[str, Any]:
-    part: dict[str, Any] = {"type": event.mode, "ns": event.ns, "data": event.data}
-    if event.mode == "values":
-        interrupts: tuple[Interrupt, ...] = ()
-        if isinstance(event.data, dict) and "__interrupt__" in event.data:
-            data = dict(event.data)
-            interrupts = data.pop("__interrupt__")
-            part["data"] = data
-        part["interrupts"] = interrupts
-    return part
+def _interrupts_of(data: Any) -> tuple[Any, tuple[Interrupt, ...]]:
+    if not isinstance(data, dict) or INTERRUPT not in data:
+        return data, ()
+    return {key: value for key, value in data.items() if key != INTERRUPT}, data[INTERRUPT]
 
 
 def merge_configs(*configs: Mapping[str, Any] | None) -> Config:

@@ -469,6 +469,7 @@ class CompiledStateGraph:
             subgraphs,
             version,
             () if nested is None else nested.scope,
+            self.plan.output,
         )
 
     def _for_invoke(self, options: dict[str, Any]) -> dict[str, Any]:

@@ -118,6 +118,8 @@ def open_run(
         store, codec, place.thread, place.scope, at=place.at, branch=place.branch
     )
     writes = _input_writes(plan, given, base is None)
+    if base is not None and writes is None:
+        _check_going_on(plan, base, given, is_past(place, base))
     if base is not None and is_past(place, base):
         name = f"fork-{base.newest_seq + 1}"
         base = yield from fork(store, codec, place, base, name, with_frame=writes is None)
@@ -177,7 +179,6 @@ def turn_of(machine: Machine, given: Any, writes: Any, answers: Mapping[str, Any
     targets = read_targets(plan, command.goto) if command else ()
     if writes is not None:
         return machine.start(writes, now, targets)
-    _check_nodes(plan, machine.origin)
     update = () if command is None or command.update is None else as_writes(plan, command.update)
     return machine.resume(now, answers=answers, writes=prepared(plan, update), targets=targets)
 
@@ -199,8 +200,17 @@ def start_at(plan: Plan, base: Checkpoint | None) -> Start:
     )
 
 
-def _check_nodes(plan: Plan, start: Start) -> None:
-    names = (*(task.name for task in start.pending), *start.deferred)
+def _check_going_on(plan: Plan, base: Checkpoint, given: Any, is_replay: bool) -> None:
+    """Refuse what cannot go on, before anything is written."""
+    command = given if isinstance(given, Command) else None
+    if command is not None:
+        read_targets(plan, command.goto)
+        if is_replay and command.resume is not None:
+            raise InvalidUpdateError(
+                "Command(resume=...) addresses an old checkpoint, whose questions are closed. "
+                "Replay it first with invoke(None, config), then answer what it asks."
+            )
+    names = (*(task.name for task in base.frame.pending), *base.frame.deferred)
     if missing := [name for name in names if name not in plan.nodes]:
         known = ", ".join(name for name in plan.nodes if name != START)
         raise InvalidUpdateError(

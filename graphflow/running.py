@@ -160,7 +160,7 @@ class Run:
         value = chunks.visible(self.plan, self.machine.output(), self.call.output_keys)
         interrupts = self.machine.raised()
         if version == "v2":
-            return GraphOutput(value, interrupts)
+            return GraphOutput(self.call.shaped(value), interrupts)
         if not interrupts:
             return value
         shown = {} if self.plan.is_root else value

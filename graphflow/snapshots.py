@@ -12,13 +12,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 from graphflow.checkpoint.history import lineage, parent_of
+from graphflow.checkpoint.listing import config_of, metadata_of
 from graphflow.checkpoint.protocol import Branch
 from graphflow.checkpoint.records import Frame, Pending, Row, RowKind, Settled
 from graphflow.engine import chunks
 from graphflow.engine.folding import fold
 from graphflow.engine.machine import open_questions, task_id
 from graphflow.graph.plan import Plan
-from graphflow.ids import checkpoint_id
 from graphflow.state.deltas import Unfolder
 from graphflow.types import Config, Interrupt, PregelTask, StateSnapshot
 
@@ -26,14 +26,6 @@ from graphflow.types import Config, Interrupt, PregelTask, StateSnapshot
 def run_identity(thread: str, scope: str, ordinal: int) -> str:
     """Return what makes the task ids of one branch its own."""
     return "\x1f".join((thread, scope, str(ordinal)))
-
-
-def config_of(thread: str, scope: str, branch: Branch, seq: int) -> Config:
-    """Return the config that addresses a checkpoint."""
-    identity = checkpoint_id(seq, branch.ordinal)
-    return {
-        "configurable": {"thread_id": thread, "checkpoint_ns": scope, "checkpoint_id": identity}
-    }
 
 
 class Shots:
@@ -121,12 +113,11 @@ class Shots:
         parent = None
         if frame.parent >= 0:
             parent = config_of(self.thread, self.scope, parent_branch, frame.parent)
-        source = frame.source.name.lower()
         return StateSnapshot(
             chunks.visible(self.plan, {**self.plan.initial, **values}, None),
             tuple(task.name for task in tasks) if waits is None else waits,
             config_of(self.thread, self.scope, branch, frame.seq),
-            {**added, "source": source, "step": frame.step, "parents": {}},
+            metadata_of(frame, dict(added)),
             datetime.fromtimestamp(frame.created, UTC).isoformat(),
             parent,
             tuple(tasks),

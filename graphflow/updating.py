@@ -14,6 +14,7 @@ from graphflow.calls import run_metadata
 from graphflow.checkpoint.codec import Codec
 from graphflow.checkpoint.frames import pack_frame
 from graphflow.checkpoint.history import Checkpoint, load
+from graphflow.checkpoint.listing import config_of
 from graphflow.checkpoint.protocol import Branch, Checkpointer, Operation
 from graphflow.checkpoint.recorder import Recorder
 from graphflow.checkpoint.records import Pending, Row, RowKind, Source
@@ -25,7 +26,7 @@ from graphflow.errors import InvalidUpdateError, UnknownCheckpointError
 from graphflow.graph.plan import Plan
 from graphflow.opening import Place, fork, fork_frame, is_past, recorder_for, start_at
 from graphflow.runtime import RunContext, TaskContext
-from graphflow.snapshots import config_of, run_identity
+from graphflow.snapshots import run_identity
 from graphflow.types import COPY, END, INPUT, START, Config, StateUpdate
 
 ALONE = (END, INPUT, COPY)

@@ -51,15 +51,15 @@ def pack_frame(codec: Codec, frame: Frame) -> StoredFrame:
         FORMAT,
         frame.source.value,
         frame.step,
-        [[key, *_packed_ops(key, ops, frame.settled)] for key, ops in frame.delta.items()],
-        [_packed_pending(task) for task in frame.pending],
-        [_packed_settled(task) for task in frame.settled],
+        [[key, *_packed_ops(key, ops, frame.settled)] for key, ops in frame.delta.items()] or None,
+        [_packed_pending(task) for task in frame.pending] or None,
+        [_packed_settled(task) for task in frame.settled] or None,
         dict(frame.joins) if frame.joins else None,
         frame.deferred or None,
         frame.metadata,
-        frame.seq - frame.parent - 1,
+        frame.seq - frame.parent - 1 or None,
     ]
-    while not body[-1] and len(body) > 3:
+    while body[-1] is None and len(body) > 3:
         body.pop()
     return StoredFrame(frame.seq, frame.created, codec.encode(body))
 

@@ -14,8 +14,13 @@ lines of subgraphs from that of the root graph (`""`).
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Sequence
-from typing import Any, ClassVar, NamedTuple, TypeVar
+from collections.abc import AsyncIterator, Generator, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
+
+from graphflow.types import Config
+
+if TYPE_CHECKING:
+    from graphflow.checkpoint.listing import CheckpointEntry
 
 T = TypeVar("T")
 Operation = Generator[Any, Any, T]
@@ -152,6 +157,45 @@ class Checkpointer(ABC):
         """Remove a thread with all its branches."""
         self.run(self.remove_thread(str(thread_id)))
 
+    def list(self, config: Config, *, limit: int | None = None) -> Iterator[CheckpointEntry]:
+        """Yield the checkpoints of a thread, newest first, without their states.
+
+        Args:
+            config: `{"configurable": {"thread_id": …}}`.
+            limit: At most so many.
+        """
+        yield from self.run(_entries(self, config))[:limit]
+
+    async def alist(
+        self, config: Config, *, limit: int | None = None
+    ) -> AsyncIterator[CheckpointEntry]:
+        """As `list`, without blocking the event loop."""
+        for entry in (await self.arun(_entries(self, config)))[:limit]:
+            yield entry
+
+    def get_tuple(self, config: Config) -> CheckpointEntry | None:
+        """Return a thread's newest checkpoint, or the one that the config addresses; else None."""
+        return _addressed(self.run(_entries(self, config)), config)
+
+    async def aget_tuple(self, config: Config) -> CheckpointEntry | None:
+        """As `get_tuple`, without blocking the event loop."""
+        return _addressed(await self.arun(_entries(self, config)), config)
+
     async def adelete_thread(self, thread_id: str) -> None:
         """Remove a thread with all its branches."""
         await self.arun(self.remove_thread(str(thread_id)))
+
+
+def _entries(store: Checkpointer, config: Config) -> Operation[Sequence[CheckpointEntry]]:
+    from graphflow.checkpoint.listing import entries
+
+    place = config["configurable"]
+    return entries(store, str(place["thread_id"]), str(place.get("checkpoint_ns") or ""))
+
+
+def _addressed(found: Sequence[CheckpointEntry], config: Config) -> CheckpointEntry | None:
+    wanted = config["configurable"].get("checkpoint_id")
+    for entry in found:
+        if wanted in (None, entry.config["configurable"]["checkpoint_id"]):
+            return entry
+    return None

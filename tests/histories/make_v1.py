@@ -1,6 +1,6 @@
-"""Makes `v1.db`, the file of storage format 1 that every later version must load.
+"""Makes `v1.sqlite`, the file of storage format 1 that every later version must load.
 
-    python tests/histories/make_v1.py tests/histories/v1.db
+    python tests/histories/make_v1.py tests/histories/v1.sqlite
 
 It was run once, with the version that introduced the format, and must not be run again: a golden
 file that is made anew proves nothing.
@@ -101,8 +101,8 @@ def make(path: str) -> None:
             app.invoke(given, {**thread(name), "metadata": {"author": "ana"}})
         for name in ("finished", "finished", "forked"):
             app.invoke(Command(resume="yes"), thread(name))
-        past = next(s for s in app.get_state_history(thread("forked")) if s.next == ("talk",))
-        app.update_state(past.config, {"log": ["edited"]}, as_node="beside")
+        past = [s for s in app.get_state_history(thread("forked")) if s.next == ("talk",)]
+        app.update_state(past[-1].config, {"log": ["edited"], "count": 9}, as_node="talk")
         app.invoke(None, thread("forked"))
         store._connection.execute("PRAGMA journal_mode=DELETE")
 

@@ -174,7 +174,7 @@ def test_a_file_that_is_no_database_is_refused_and_left_alone(desk: Desk) -> Non
 class Impatient(io.StringIO):
     """A person who presses Ctrl-C at the question."""
 
-    def readline(self, *_: object) -> str:
+    def readline(self, size: int = -1, /) -> str:  # type: ignore[override]  # as io.TextIOBase
         raise KeyboardInterrupt
 
 

@@ -203,10 +203,9 @@ class Demo:
         )
         with self.screen.watch(progress):
             for mode, chunk in chunks:
-                if mode == "updates" and _is_restored(chunk):
-                    continue
-                self.screen.refresh(progress.take(mode, chunk))
-                if mode == "updates":
+                finished = progress.take(mode, chunk)
+                self.screen.refresh(finished)
+                if finished:
                     _note_kept(around.journal, chunk, progress)
         return app.get_state(config)
 
@@ -228,12 +227,12 @@ class Demo:
             f"State: {self.options.state}, thread {name}."
         )
         if not snapshot.created_at:
-            self.screen.say("Stop whenever you like: the same command goes on where it was.\n")
+            self.screen.say("Stop whenever you like: the same command goes on where it was.")
         elif snapshot.interrupts:
-            self.screen.say("Going on: a draft waits for your review.\n")
+            self.screen.say("Going on: a draft waits for your review.")
         elif snapshot.next:
             done = len(snapshot.values.get("summaries", ()))
-            self.screen.say(f"Going on: {done} of {sections} were summarised before.\n")
+            self.screen.say(f"Going on: {done} of {sections} were summarised before.")
 
     def _end(self, app: CompiledStateGraph, config: Any, snapshot: StateSnapshot) -> int:
         self.screen.say(f"The brief is in {self.options.out}")
@@ -258,11 +257,6 @@ class Demo:
 def _newest(threads: Sequence[str], stem: str) -> int:
     numbers = [name.rpartition("-")[2] for name in threads if name.startswith(f"{stem}-")]
     return max(map(int, numbers), default=0)
-
-
-def _is_restored(chunk: dict[str, Any]) -> bool:
-    """Whether an update tells again what an earlier process finished."""
-    return bool(chunk.get("__metadata__", {}).get("cached"))
 
 
 def _note_kept(journal: Journal, chunk: dict[str, Any], progress: Progress) -> None:

@@ -6,7 +6,7 @@ process finished is counted, and takes the chunks of a stream.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -43,19 +43,17 @@ class Progress:
             progress.verdict = ""
         return progress
 
-    def take(self, mode: str, chunk: Any) -> Iterator[tuple[str, str]]:
-        """Take one chunk of a stream and yield what was finished: `(node, what)`."""
+    def take(self, mode: str, chunk: Any) -> list[tuple[str, str]]:
+        """Take one chunk of a stream and return what was finished: `(node, what)`."""
         if mode == "custom":
             self.running.setdefault(chunk["node"], []).append(chunk["about"])
         elif mode == "messages":
             self._hear(*chunk)
-        elif mode == "updates":
-            for node, writes in chunk.items():
-                if node == "__interrupt__":
-                    self.is_asking = True
-                else:
-                    self._add(writes)
-                    yield node, self._finished(node, writes)
+        elif "__interrupt__" in chunk:
+            self.is_asking = True
+        elif "__metadata__" not in chunk:  # there: told again of what an earlier process finished
+            return [(node, self._finished(node, writes)) for node, writes in chunk.items()]
+        return []
 
     def mark(self, node: str) -> Mark:
         """Return how a node stands."""
@@ -115,6 +113,7 @@ class Progress:
             self.verdict = review.verdict
 
     def _finished(self, node: str, writes: Mapping[str, Any]) -> str:
+        self._add(writes)
         what = self.detail(node)
         for summary in writes.get("summaries", ()):
             self._ends(node, summary.label)

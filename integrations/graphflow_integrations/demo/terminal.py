@@ -7,7 +7,7 @@ finished, for pipes, logs, and where rich is not installed.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Protocol
 
@@ -34,7 +34,7 @@ class Screen(Protocol):
         """Show a run's progress while the context is open."""
         ...
 
-    def refresh(self, finished: Iterator[tuple[str, str]]) -> None:
+    def refresh(self, finished: Sequence[tuple[str, str]]) -> None:
         """Show that something changed; `finished` says what ended, as `(node, what)`."""
         ...
 
@@ -58,7 +58,7 @@ class PlainScreen:
         if progress.usage != before:
             self.say(f"model: {progress.cost()}")
 
-    def refresh(self, finished: Iterator[tuple[str, str]]) -> None:
+    def refresh(self, finished: Sequence[tuple[str, str]]) -> None:
         """Print what ended."""
         for node, what in finished:
             self.say(f"{node}: {what}")
@@ -76,11 +76,10 @@ class RichScreen:
         from rich.console import Console
 
         self.console = Console(highlight=False)
-        self._live: Any = None
 
     def say(self, text: str) -> None:
         """Print a paragraph, nothing in it taken for markup."""
-        self.console.print(text, markup=False)
+        self.console.print(text, markup=False, soft_wrap=True)
 
     @contextmanager
     def watch(self, progress: Progress) -> Iterator[None]:
@@ -88,13 +87,12 @@ class RichScreen:
         from rich.live import Live
 
         view = _Table(progress)
-        with Live(view, console=self.console, refresh_per_second=8) as self._live:
+        self.console.print()
+        with Live(view, console=self.console, refresh_per_second=8):
             yield
 
-    def refresh(self, finished: Iterator[tuple[str, str]]) -> None:
-        """Take what ended; the table shows it when it is drawn next."""
-        for _ in finished:
-            pass
+    def refresh(self, finished: Sequence[tuple[str, str]]) -> None:
+        """Do nothing: the table reads the progress whenever it is drawn."""
 
     def show_draft(self, question: Mapping[str, Any]) -> None:
         """Show the draft in a frame."""

@@ -1,0 +1,54 @@
+"""Listing: a thread's checkpoints without their states, as administration tools want them."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from graphflow.checkpoint.codec import Codec
+from graphflow.checkpoint.history import parent_of, read_thread
+from graphflow.checkpoint.protocol import Branch, Checkpointer, Operation
+from graphflow.checkpoint.records import Frame
+from graphflow.ids import checkpoint_id
+from graphflow.types import Config
+
+
+class CheckpointEntry(NamedTuple):
+    """One checkpoint: where it is and how it came about."""
+
+    config: Config
+    metadata: dict[str, Any]
+    """`source`, `step`, `parents`, and what the run's config added."""
+    parent_config: Config | None
+
+
+def config_of(thread: str, scope: str, branch: Branch, seq: int) -> Config:
+    """Return the config that addresses a checkpoint."""
+    identity = checkpoint_id(seq, branch.ordinal)
+    return {
+        "configurable": {"thread_id": thread, "checkpoint_ns": scope, "checkpoint_id": identity}
+    }
+
+
+def metadata_of(frame: Frame, added: dict[str, Any]) -> dict[str, Any]:
+    """Return a checkpoint's metadata; `added` is what the run's config had added."""
+    source = frame.source.name.lower()
+    return {"parents": {}, **added, "source": source, "step": frame.step}
+
+
+def entries(store: Checkpointer, thread: str, scope: str = "") -> Operation[list[CheckpointEntry]]:
+    """Return the checkpoints of all branches of a thread, newest first."""
+    branches, frames, _ = yield from read_thread(store, Codec(), thread, scope)
+    found: list[tuple[int, int, CheckpointEntry]] = []
+    told: dict[tuple[int, int], dict[str, Any]] = {}
+    for branch in branches:
+        for frame in frames[branch.id]:
+            parent = parent_of(branches, branch, frame)
+            added = frame.metadata
+            if added is None:
+                added = told.get((parent.id, frame.parent), {})
+            told[branch.id, frame.seq] = dict(added)
+            before = config_of(thread, scope, parent, frame.parent) if frame.parent >= 0 else None
+            config = config_of(thread, scope, branch, frame.seq)
+            entry = CheckpointEntry(config, metadata_of(frame, dict(added)), before)
+            found.append((frame.seq, branch.ordinal, entry))
+    return [entry for *_, entry in sorted(found, key=lambda item: item[:2], reverse=True)]

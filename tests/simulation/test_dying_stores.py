@@ -1,0 +1,154 @@
+"""Whole runs on a store that dies at its n-th operation: resumed, they end as if nothing had been.
+
+Real drivers, graphs inside graphs, every durability; `n` goes through all operations of the run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import operator
+from collections.abc import Callable
+from itertools import count
+from typing import Annotated, Any, ClassVar, TypedDict, TypeVar
+
+import pytest
+
+from graphflow import (
+    START,
+    Command,
+    CompiledStateGraph,
+    MemoryCheckpointer,
+    Send,
+    StateGraph,
+    interrupt,
+)
+from graphflow.checkpoint.protocol import Operation
+from graphflow.testing.simulation import Crash
+
+T = TypeVar("T")
+THREAD = {"configurable": {"thread_id": "t"}}
+INPUT = {"log": ["input"]}
+Run = Callable[[CompiledStateGraph, Any], Any]
+pytestmark = pytest.mark.filterwarnings("ignore::graphflow.errors.GraphWarning")
+
+
+class State(TypedDict):
+    log: Annotated[list[str], operator.add]
+
+
+class DyingStore(MemoryCheckpointer):
+    """Dies before or after its n-th operation, and stays dead until it is revived."""
+
+    is_instant: ClassVar[bool] = False
+
+    def __init__(self, moment: str, number: int) -> None:
+        super().__init__()
+        self.moment = moment
+        self.number = number
+        self.operations = count()
+        self.is_dead = False
+        self.has_died = False
+
+    def run(self, operation: Operation[T]) -> T:
+        number = next(self.operations)
+        self.die_at("before", number)
+        result = super().run(operation)
+        self.die_at("after", number)
+        return result
+
+    def die_at(self, moment: str, number: int) -> None:
+        if (moment, number) == (self.moment, self.number) and not self.has_died:
+            self.is_dead = self.has_died = True
+        if self.is_dead:
+            raise Crash(f"{moment} operation {number}")
+
+
+def writes(name: str) -> Callable[[State], Any]:
+    return lambda state: {"log": [f"{name} after {len(state['log'])}"]}
+
+
+def asks(name: str) -> Callable[[State], Any]:
+    return lambda state: {"log": [f"{name}: {interrupt(name)}, {interrupt('and ' + name)}"]}
+
+
+def line(*nodes: tuple[str, Any]) -> StateGraph[State]:
+    graph: StateGraph[State] = StateGraph(State)
+    graph.add_sequence(nodes)
+    return graph.add_edge(START, nodes[0][0])
+
+
+def side_by_side() -> StateGraph[State]:
+    graph = line(("first", writes("first")))
+    for name in ("left", "right"):
+        graph.add_node(name, writes(name)).add_edge("first", name)
+    graph.add_node("part", lambda packet: {"log": [f"part {packet}"]})
+    graph.add_conditional_edges("left", lambda s: [Send("part", n) for n in range(2)], ["part"])
+    return graph.add_node("end", writes("end")).add_edge(["left", "right", "part"], "end")
+
+
+def asking() -> StateGraph[State]:
+    graph = line(("first", writes("first")))
+    for name in ("left", "right"):
+        graph.add_node(name, asks(name)).add_edge("first", name)
+    graph.add_node("quick", writes("quick")).add_edge("first", "quick")
+    return graph.add_node("end", writes("end")).add_edge(["left", "right"], "end")
+
+
+def nested(kept: bool | None = None) -> StateGraph[State]:
+    inner = line(("a", writes("a")), ("b", asks("b")), ("c", writes("c"))).compile(kept)
+
+    def call(state: State) -> Any:
+        return {"log": inner.invoke({"log": [f"called after {len(state['log'])}"]})["log"]}
+
+    graph = line(("first", writes("first")), ("call", call), ("last", writes("last")))
+    return graph.add_node("beside", writes("beside")).add_edge("first", "beside")
+
+
+def nested_and_kept() -> StateGraph[State]:
+    return nested(True)
+
+
+def blocking(durability: str) -> Run:
+    return lambda app, given: app.invoke(given, THREAD, durability=durability)
+
+
+def on_loop(durability: str) -> Run:
+    return lambda app, given: asyncio.run(app.ainvoke(given, THREAD, durability=durability))
+
+
+def play(graph: StateGraph[State], run: Run, store: DyingStore) -> dict[str, Any]:
+    """Run to the end, answering what is asked; return the final state."""
+    app, given = graph.compile(store), INPUT
+    for _ in range(30):
+        try:
+            result = run(app, given)
+        except Crash:
+            store.is_dead = False
+            stored = app.get_state(THREAD).config["configurable"].get("checkpoint_id")
+            given = None if stored else INPUT  # type: ignore[assignment]  # None goes on
+            continue
+        questions = result.get("__interrupt__")
+        if not questions:
+            store.moment = "never"
+            return dict(app.get_state(THREAD).values)
+        resume = {question.id: f"answer to {question.value}" for question in questions}
+        given = Command(resume=resume)  # type: ignore[assignment]  # an input as well
+    raise AssertionError("the run does not end")
+
+
+@pytest.mark.parametrize("durability", ["sync", "async", "exit"])
+@pytest.mark.parametrize("driver", [blocking, on_loop])
+@pytest.mark.parametrize("make", [side_by_side, asking, nested, nested_and_kept])
+def test_a_store_that_dies_at_any_operation_changes_nothing(
+    make: Callable[[], StateGraph[State]], driver: Callable[[str], Run], durability: str
+) -> None:
+    graph, run = make(), driver(durability)
+    expected = play(graph, run, DyingStore("never", 0))
+    for number in count():
+        before, after = DyingStore("before", number), DyingStore("after", number)
+        for store in (before, after):
+            ending = play(graph, run, store)
+            assert ending == expected, f"{store.moment} operation {number}"
+        if not before.has_died:
+            break
+    assert number > 1
