@@ -116,8 +116,8 @@ class _Table:
         from rich.text import Text
 
         table = Table(box=None, show_header=False, padding=(0, 1), pad_edge=False)
-        for _ in range(3):
-            table.add_column(no_wrap=True, overflow="ellipsis")
+        for least in (3, max(map(len, NODES)), None):
+            table.add_column(no_wrap=True, overflow="ellipsis", min_width=least)
         for node in NODES:
             sign, style = _LOOKS[self.progress.mark(node)]
             table.add_row(f"  {sign}", node, self._detail(node), style=style)
