@@ -19,8 +19,9 @@ from typing import Any, NamedTuple
 from graphflow.checkpoint.codec import Codec
 from graphflow.checkpoint.history import Checkpoint, lineage, load, read_thread
 from graphflow.checkpoint.protocol import Checkpointer, Operation
-from graphflow.engine.machine import Machine, open_questions
+from graphflow.engine.machine import Machine
 from graphflow.engine.returns import read_input
+from graphflow.engine.superstep import open_questions
 from graphflow.engine.turn import Options, Start
 from graphflow.graph.plan import Plan
 from graphflow.ids import checkpoint_id, parse_checkpoint_id

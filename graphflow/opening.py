@@ -18,8 +18,9 @@ from graphflow.checkpoint.history import Checkpoint, load, read_thread
 from graphflow.checkpoint.protocol import MAIN, Checkpointer, Operation
 from graphflow.checkpoint.recorder import Recorder
 from graphflow.checkpoint.records import Frame, RowKind, Source
-from graphflow.engine.machine import Machine, open_questions
+from graphflow.engine.machine import Machine
 from graphflow.engine.returns import as_writes, prepared, read_input, read_targets
+from graphflow.engine.superstep import open_questions
 from graphflow.engine.turn import Options, Start, Turn
 from graphflow.errors import (
     AlreadyAnswered,

@@ -17,7 +17,8 @@ from graphflow.checkpoint.protocol import Branch
 from graphflow.checkpoint.records import Frame, Pending, Row, RowKind, Settled
 from graphflow.engine import chunks
 from graphflow.engine.folding import fold
-from graphflow.engine.machine import open_questions, task_id
+from graphflow.engine.machine import task_id
+from graphflow.engine.superstep import open_questions
 from graphflow.graph.plan import Plan
 from graphflow.state.deltas import Unfolder
 from graphflow.types import Config, Interrupt, PregelTask, StateSnapshot

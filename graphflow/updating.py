@@ -200,8 +200,8 @@ def edit(
     if base is None:
         raise InvalidUpdateError(f"Thread {place.thread!r} has no checkpoint to edit.")
     plan.state.check(base.values, values)
-    machine.options = machine.options._replace(metadata={**base.metadata, **run_metadata(config)})
-    turn = machine.replace(values, base.frame, time.time())
+    machine.ledger.metadata = {**base.metadata, **run_metadata(config)}
+    turn = machine.replace(values, time.time())
     assert turn.commit is not None
     yield from editing.recorder.record(turn.commit)
     return edited_config(editing, turn)

@@ -126,7 +126,9 @@ def same(one, two):
         names = [field.name for field in dataclasses.fields(one)]
         return all(same(getattr(one, name), getattr(two, name)) for name in names)
     if isinstance(one, set | frozenset):
-        return one == two and sorted(map(repr, one)) == sorted(map(repr, two))
+        return one == two and collections.Counter(map(type, one)) == collections.Counter(
+            map(type, two)
+        )
     return one == two and repr(one) == repr(two)
 
 

@@ -21,6 +21,7 @@ _LOOKS: dict[Mark, tuple[str, str]] = {
     "asks": ("?", "bold yellow"),
     "ahead": ("·", "dim"),
 }
+_WIDEST = max(map(len, NODES))
 
 
 class Screen(Protocol):
@@ -112,16 +113,16 @@ class _Table:
 
     def __rich__(self) -> Any:
         from rich.console import Group
-        from rich.table import Table
         from rich.text import Text
 
-        table = Table(box=None, show_header=False, padding=(0, 1), pad_edge=False)
-        for least in (3, max(map(len, NODES)), None):
-            table.add_column(no_wrap=True, overflow="ellipsis", min_width=least)
-        for node in NODES:
-            sign, style = _LOOKS[self.progress.mark(node)]
-            table.add_row(f"  {sign}", node, self._detail(node), style=style)
-        return Group(table, Text(f"    {self.progress.cost()}", style="dim"))
+        return Group(*map(self._line, NODES), Text(f"     {self.progress.cost()}", style="dim"))
+
+    def _line(self, node: str) -> Any:
+        from rich.text import Text
+
+        sign, style = _LOOKS[self.progress.mark(node)]
+        line = f"  {sign}  {node:<{_WIDEST}}  {self._detail(node)}"
+        return Text(line, style=style, no_wrap=True, overflow="ellipsis")
 
     def _detail(self, node: str) -> str:
         detail = self.progress.detail(node)

@@ -1,0 +1,161 @@
+"""The open superstep: its tasks, and what is known of each.
+
+A task ends finished, asking a person, or refused (it was given an answer that does not fit). What
+must outlive the run is told as rows, and restored from them when the superstep is taken up again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from graphflow.checkpoint.records import Row, RowKind, Settled, Writes
+from graphflow.engine.turn import Outcome, Task
+from graphflow.types import Interrupt
+
+THE_RUN = -1
+"""Place of rows that hold what a resuming Command wrote, not a task."""
+
+
+class Superstep:
+    """Gathers the outcomes of one frontier.
+
+    Args:
+        tasks: The frontier.
+        recorded: How many of them the stored frame names; those behind were added by a Command.
+        unstored: Keys that are not to be stored.
+    """
+
+    __slots__ = ("asking", "finished", "given", "recorded", "refused", "tasks", "unstored")
+
+    def __init__(self, tasks: list[Task], recorded: int, unstored: frozenset[str]) -> None:
+        self.tasks = tasks
+        self.recorded = recorded
+        self.unstored = unstored
+        self.finished: dict[int, Outcome] = {}
+        self.asking: dict[int, Outcome] = {}
+        self.refused: dict[int, BaseException] = {}
+        self.given: list[Row] = []
+        """Answers that came with this run."""
+
+    # -- outcomes ------------------------------------------------------------------------------
+
+    def finish(self, outcome: Outcome) -> list[Row]:
+        """Take a finished task."""
+        task = outcome.task
+        self.finished[task.index] = outcome
+        writes = stored(outcome.writes, self.unstored)
+        return [Row(task.index, RowKind.RESULT, 0, (writes, tuple(outcome.targets)))]
+
+    def ask(self, outcome: Outcome) -> list[Row]:
+        """Take a task that stopped with questions; those that it asked before are known."""
+        task, interrupts = outcome.task, outcome.interrupts or ()
+        self.asking[task.index] = outcome
+        known = {question.id for question in task.asked}
+        new = [question for question in interrupts if question.id not in known]
+        first = len(task.asked)
+        task.asked = (*task.asked, *new)
+        return [Row(task.index, RowKind.QUESTION, first + n, q) for n, q in enumerate(new)]
+
+    def refuse(self, outcome: Outcome) -> None:
+        """Take a task whose answer did not fit."""
+        assert outcome.error is not None
+        self.refused[outcome.task.index] = outcome.error
+
+    def withdrawn(self, outcomes: Sequence[Outcome]) -> list[Row]:
+        """Return the answers that did not fit: they are taken back, the questions stay open."""
+        refused = {o.task.index for o in outcomes if o.task.index in self.refused}
+        return [row for row in self.given if row.place in refused]
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether every task is finished."""
+        return len(self.finished) == len(self.tasks)
+
+    @property
+    def is_still(self) -> bool:
+        """Whether no task is running or will run again."""
+        ended = len(self.finished) + len(self.asking) + len(self.refused)
+        return ended == len(self.tasks)
+
+    def unfinished(self) -> list[Task]:
+        """Return the tasks that have to run."""
+        return [task for task in self.tasks if task.index not in self.finished]
+
+    def questions(self) -> tuple[Interrupt, ...]:
+        """Return what the tasks stopped at, in the order in which they did."""
+        return tuple(q for outcome in self.asking.values() for q in outcome.interrupts or ())
+
+    def settled(self, outcomes: Sequence[Outcome]) -> tuple[Settled, ...]:
+        """Return how tasks ended, for the frame that closes the superstep."""
+        recorded, unstored = self.recorded, self.unstored
+        return tuple(
+            Settled(
+                o.task.index if o.task.index < recorded else -1,
+                o.task.node.name,
+                stored(o.writes, unstored),
+                o.task.asked,
+            )
+            for o in outcomes
+        )
+
+    # -- taking it up again --------------------------------------------------------------------
+
+    def restore(self, rows: Sequence[Row]) -> None:
+        """Restore what an earlier run knew."""
+        for row in rows:
+            if row.place == THE_RUN:
+                continue
+            task = self.tasks[row.place]
+            if row.kind is RowKind.RESULT:
+                self.finished[task.index] = Outcome(task, *row.value)
+            elif row.kind is RowKind.QUESTION:
+                task.asked = (*task.asked, row.value)
+            elif row.kind is RowKind.ANSWER:
+                task.replies[row.number] = row.value
+
+    def answer(self, answers: Mapping[str, Any]) -> list[Row]:
+        """Give answers to the tasks that asked; by the question's id."""
+        for task in self.tasks:
+            for number, question in enumerate(task.asked):
+                if question.id in answers:
+                    task.replies[number] = answers[question.id]
+                    row = Row(task.index, RowKind.ANSWER, number, answers[question.id])
+                    self.given.append(row)
+        return list(self.given)
+
+    def hand_in(self, ns: tuple[str, ...]) -> dict[str, Any]:
+        """Hand every task the answers to its own questions; return those to graphs inside.
+
+        Args:
+            ns: Where this graph stands: questions from elsewhere come from graphs inside it.
+        """
+        passed: dict[str, Any] = {}
+        for task in self.tasks:
+            told = [(task.asked[number], answer) for number, answer in sorted(task.replies.items())]
+            task.answers = tuple(answer for question, answer in told if question.ns == ns)
+            passed.update({q.id: answer for q, answer in told if q.ns != ns})
+        return passed
+
+
+def stored(writes: Writes, unstored: frozenset[str]) -> Writes:
+    """Return writes without the keys that are not to be stored."""
+    return tuple(pair for pair in writes if pair[0] not in unstored) if unstored else writes
+
+
+def failures(rows: Sequence[Row], task: Task) -> int:
+    """Return how often `task` has failed in earlier runs of its superstep."""
+    return sum(row.kind is RowKind.ERROR and row.place == task.index for row in rows)
+
+
+def open_questions(rows: Sequence[Row]) -> tuple[Interrupt, ...]:
+    """Return the questions among `rows` that have no answer and whose task is not finished."""
+    settled = {(row.place, row.number) for row in rows if row.kind is RowKind.ANSWER}
+    ended = {row.place for row in rows if row.kind is RowKind.RESULT}
+    return tuple(
+        row.value
+        for row in rows
+        if row.kind is RowKind.QUESTION
+        and (row.place, row.number) not in settled
+        and row.place not in ended
+    )
