@@ -21,23 +21,20 @@ from graphflow.calls import (
     warn_without_store,
 )
 from graphflow.checkpoint.codec import Codec
-from graphflow.checkpoint.history import load, path_to, read_thread
 from graphflow.checkpoint.protocol import Checkpointer, Operation
-from graphflow.checkpoint.records import RowKind
 from graphflow.drivers.call import acarry, carry
 from graphflow.drivers.portal import on_portal, portal
 from graphflow.errors import UnknownCheckpointError
 from graphflow.graph.declaration import Declaration
-from graphflow.graph.diagram import Diagram, Overlay
 from graphflow.graph.lint import Finding, lint
-from graphflow.graph.picture import Picture, diagram_of, overlay_of
+from graphflow.graph.picture import Picture, diagram_of
 from graphflow.graph.plan import Plan
 from graphflow.ids import checkpoint_id
 from graphflow.nesting import Nested, nest
-from graphflow.opening import Place, place_of
+from graphflow.opening import place_of
+from graphflow.reading import Reader, chosen
 from graphflow.running import Run
 from graphflow.runtime import current_or_none
-from graphflow.snapshots import Shots, newest_first, unknown_thread
 from graphflow.thread import Thread
 from graphflow.types import (
     Config,
@@ -226,18 +223,23 @@ class CompiledStateGraph:
 
     # -- state ---------------------------------------------------------------------------------
 
-    def get_state(self, config: Config) -> StateSnapshot:
+    def get_state(self, config: Config, *, subgraphs: bool = False) -> StateSnapshot:
         """Return a thread's state: live at its head, or as it was with a `checkpoint_id`.
+
+        Args:
+            config: Names the thread; with `checkpoint_ns` the graph inside this one.
+            subgraphs: Whether tasks that are graphs show their own snapshot as `state`.
 
         Raises:
             ValueError: The graph has no checkpointer, or the config names no thread.
             UnknownCheckpointError: The thread has no such checkpoint.
         """
-        return self._saver().run(self._state(self._merged(config)))
+        return self._saver().run(self._reader().state(self._merged(config), subgraphs=subgraphs))
 
-    async def aget_state(self, config: Config) -> StateSnapshot:
+    async def aget_state(self, config: Config, *, subgraphs: bool = False) -> StateSnapshot:
         """As `get_state`, on the running event loop."""
-        return await self._saver().arun(self._state(self._merged(config)))
+        reading = self._reader().state(self._merged(config), subgraphs=subgraphs)
+        return await self._saver().arun(reading)
 
     def get_state_history(
         self,
@@ -256,7 +258,8 @@ class CompiledStateGraph:
             limit: At most so many.
         """
         place = place_of(self._merged(config))
-        yield from _chosen(self._saver().run(self._history(place)), filter, before, limit)
+        shots = self._saver().run(self._reader().history(place))
+        yield from chosen(shots, filter, before, limit)
 
     async def aget_state_history(
         self,
@@ -268,8 +271,8 @@ class CompiledStateGraph:
     ) -> AsyncIterator[StateSnapshot]:
         """As `get_state_history`, on the running event loop."""
         place = place_of(self._merged(config))
-        shots = await self._saver().arun(self._history(place))
-        for shot in _chosen(shots, filter, before, limit):
+        shots = await self._saver().arun(self._reader().history(place))
+        for shot in chosen(shots, filter, before, limit):
             yield shot
 
     def update_state(
@@ -307,7 +310,9 @@ class CompiledStateGraph:
         check_supersteps(supersteps)
         store, merged = self._saver(), self._merged(config)
         for updates in supersteps:
-            editing = store.run(open_edit(self.plan, store, self.codec, place_of(merged), updates))
+            place = place_of(merged)
+            plan = self._reader().plan_of(place.scope)
+            editing = store.run(open_edit(plan, store, self.codec, place, updates))
             turn = carry(work_out(editing, merged), on_portal)
             if turn.commit is not None:
                 store.run(editing.recorder.record(turn.commit))
@@ -321,8 +326,9 @@ class CompiledStateGraph:
         check_supersteps(supersteps)
         store, merged = self._saver(), self._merged(config)
         for updates in supersteps:
-            opening = open_edit(self.plan, store, self.codec, place_of(merged), updates)
-            editing = await store.arun(opening)
+            place = place_of(merged)
+            plan = self._reader().plan_of(place.scope)
+            editing = await store.arun(open_edit(plan, store, self.codec, place, updates))
             turn = await acarry(work_out(editing, merged), _awaited)
             if turn.commit is not None:
                 await store.arun(editing.recorder.record(turn.commit))
@@ -387,7 +393,8 @@ class CompiledStateGraph:
             diagram = replace(diagram, nodes=nodes)
         if config is None:
             return Picture(diagram)
-        return Picture(diagram, self._saver().run(self._overlay(diagram, self._merged(config))))
+        place = place_of(self._merged(config))
+        return Picture(diagram, self._saver().run(self._reader().overlay(diagram, place)))
 
     def draw_svg(self, config: Config | None = None) -> str:
         """Return the picture as a self-contained SVG document; see `get_graph`."""
@@ -407,19 +414,6 @@ class CompiledStateGraph:
 
     def _repr_mimebundle_(self, **options: Any) -> dict[str, str]:
         return self.get_graph()._repr_mimebundle_(**options)
-
-    def _overlay(self, diagram: Diagram, config: Config) -> Operation[Overlay]:
-        place = place_of(config)
-        branches, frames, rows = yield from read_thread(
-            self._saver(), self.codec, place.thread, place.scope
-        )
-        path, open_rows = path_to(branches, frames, rows, place.at)
-        steps = [([t.name for t in f.settled], [t.name for t in f.pending]) for f in path]
-        pending = path[-1].pending if path else ()
-        failed = frozenset(pending[r.place].name for r in open_rows if r.kind is RowKind.ERROR)
-        ended = {row.place for row in open_rows if row.kind is RowKind.RESULT}
-        waiting = frozenset(t.name for i, t in enumerate(pending) if i not in ended) - failed
-        return overlay_of(diagram, steps, waiting, failed)
 
     # -- how a call goes -----------------------------------------------------------------------
 
@@ -485,29 +479,11 @@ class CompiledStateGraph:
             raise ValueError("No checkpointer set: compile(checkpointer=...) to keep states.")
         return store
 
+    def _reader(self) -> Reader:
+        return Reader(self.plan, self._saver(), self.codec)
+
     def _merged(self, config: Config) -> Config:
         return merge_configs(self.config, config)
-
-    def _state(self, config: Config) -> Operation[StateSnapshot]:
-        place = place_of(config)
-        store, shots = self._saver(), Shots(self.plan, place.thread, place.scope)
-        found = yield from load(
-            store, self.codec, place.thread, place.scope, at=place.at, branch=place.branch
-        )
-        if found is None:
-            return unknown_thread(config)
-        if place.at is None:
-            return shots.live(
-                found.branch, found.parent_branch, found.frame, found.values, found.rows,
-                found.metadata,
-            )  # fmt: skip
-        history = yield from self._history(place)
-        wanted = found.branch.ordinal
-        return next(s for s in history if place_of(s.config).at == (found.frame.seq, wanted))
-
-    def _history(self, place: Place) -> Operation[Iterator[StateSnapshot]]:
-        thread = yield from read_thread(self._saver(), self.codec, place.thread, place.scope)
-        return newest_first(Shots(self.plan, place.thread, place.scope), *thread)
 
 
 def _register_types(declaration: Declaration) -> None:
@@ -521,22 +497,3 @@ def _register_types(declaration: Declaration) -> None:
 
 async def _awaited(coroutine: Any) -> Any:
     return await coroutine
-
-
-def _chosen(
-    shots: Iterator[StateSnapshot],
-    filter: Mapping[str, Any] | None,
-    before: Config | None,
-    limit: int | None,
-) -> Iterator[StateSnapshot]:
-    bound = place_of(before).at if before else None
-    for shot in shots:
-        if limit is not None and limit <= 0:
-            return
-        at = place_of(shot.config).at
-        if bound is not None and at is not None and at >= bound:
-            continue
-        told = shot.metadata or {}
-        if all(told.get(key) == value for key, value in (filter or {}).items()):
-            yield shot
-            limit = None if limit is None else limit - 1

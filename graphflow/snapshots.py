@@ -91,15 +91,21 @@ class Shots:
         self, branch: Branch, frame: Frame, known: Mapping[int, dict[str, Any]]
     ) -> list[PregelTask]:
         identity = run_identity(self.thread, self.scope, branch.ordinal)
-        return [
-            PregelTask(
-                task_id(identity, frame.seq, frame.step + 1, task.name, task.is_send, place),
-                task.name,
-                _path(task, place),
-                **known.get(place, {}),
-            )
-            for place, task in enumerate(frame.pending)
-        ]
+        tasks = []
+        for place, task in enumerate(frame.pending):
+            own = task_id(identity, frame.seq, frame.step + 1, task.name, task.is_send, place)
+            told = {"state": self._inner(task.name, own), **known.get(place, {})}
+            tasks.append(PregelTask(own, task.name, _path(task, place), **told))
+        return tasks
+
+    def _inner(self, name: str, task: str) -> Config | None:
+        """Return the config of the graph that a task is, if it is one that keeps checkpoints."""
+        node = self.plan.nodes.get(name)
+        if node is None or node.subgraph is None or node.subgraph.checkpointer is False:
+            return None
+        place = name if node.subgraph.checkpointer is True else f"{name}:{task}"
+        scope = f"{self.scope}|{place}" if self.scope else place
+        return {"configurable": {"thread_id": self.thread, "checkpoint_ns": scope}}
 
     def _shot(
         self,

@@ -6,6 +6,8 @@ Each command is a module that adds its own parser; what it needs is imported whe
 from __future__ import annotations
 
 import argparse
+import os
+import sys
 from collections.abc import Sequence
 from typing import cast
 
@@ -21,7 +23,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--version", action="version", version=f"graphflow {__version__}")
     demo.add_to(parser.add_subparsers(metavar="COMMAND", required=True))
     options = parser.parse_args(arguments)
-    return cast(int, options.run(options))
+    try:
+        return cast(int, options.run(options))
+    except BrokenPipeError:  # `graphflow … | head`: stay silent, also when Python flushes at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
 
 
 if __name__ == "__main__":

@@ -100,3 +100,17 @@ def test_killed_workers_lose_nothing_and_repeat_nothing(tmp_path: Path, undistur
         assert ending(workers.database) == undisturbed, told
         kills, thread = kills + workers.kills, thread + 1
     assert thread > 1
+
+
+@pytest.mark.parametrize("attempt", range(3))
+def test_workers_that_compete_for_a_thread_end_as_one_would(
+    tmp_path: Path, undisturbed: Any, attempt: int
+) -> None:
+    workers = Workers(tmp_path)
+    rivals = [workers.start() for _ in range(3)]
+    for rival in rivals:
+        _, errors = rival.communicate(timeout=60)
+        assert rival.returncode == 0 or b"HeadMoved" in errors, errors.decode()
+    workers.finish()
+    assert any(rival.returncode == 0 for rival in rivals)
+    assert ending(workers.database) == undisturbed

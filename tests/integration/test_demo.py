@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import io
 import json
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
+from subprocess import PIPE
 
 import pytest
 
@@ -182,3 +185,15 @@ def test_ctrl_c_says_that_nothing_is_lost(desk: Desk) -> None:
     status, shown = desk.demo("notes.md", stdin=Impatient())
     assert status == 130
     assert "Nothing is lost: the same command goes on from here." in shown
+
+
+def test_a_reader_that_goes_away_ends_the_command_without_a_traceback(tmp_path: Path) -> None:
+    (tmp_path / "notes.md").write_text(NOTES)
+    command = [sys.executable, "-m", "graphflow_integrations.cli", "demo", "notes.md"]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=PIPE, stderr=PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 1

@@ -112,6 +112,8 @@ def run(options: argparse.Namespace) -> int:
         return STOPPED
     except CheckpointConflict:
         shown.say("Another process is at this very brief. Let it end, then run the command again.")
+    except BrokenPipeError:
+        raise  # nobody reads what would be said
     except (CheckpointError, ModelError, OSError) as error:
         shown.say(f"{error}\n{_not_lost(options)}")
     return FAILED

@@ -4,9 +4,9 @@
     {"event": "kept",  "node": "summarise", "what": "3 README.md > Install"}
     {"event": "wrote", "node": "publish",   "what": "graphflow-demo/brief.md"}
 
-`asked` stands before a model call, `kept` after its result was committed, `wrote` after a file was
-put in its place. A line is appended whole by one system call, so that a kill cannot tear it; after
-a kill, `asked` without `kept` is what was in flight.
+`asked` stands before a model call, `kept` after its result was committed (with durability `sync`),
+`wrote` after a file was put in its place. A line is appended whole by one system call, so that a
+kill cannot tear it; after a kill, `asked` without `kept` is what was in flight.
 """
 
 from __future__ import annotations

@@ -30,7 +30,8 @@ def plan_of(edges: str, joins: str = "", **options: Any) -> Plan:
     """Return the plan of `edges`, written as `START>a a>b`, and `joins`, as `a+b>c`."""
     graph: StateGraph[State] = StateGraph(State)
     pairs = [pair.split(">") for pair in edges.split()]
-    for name in dict.fromkeys(n for pair in pairs for n in pair if n != "START"):
+    ends = [pair.split(">")[1] for pair in joins.split()]
+    for name in dict.fromkeys([n for pair in pairs for n in pair if n != "START"] + ends):
         graph.add_node(name, lambda state: None, **options)
     for start, end in pairs:
         graph.add_edge(START if start == "START" else start, end)
@@ -96,7 +97,7 @@ def test_a_frame_says_what_changed_and_what_comes_next() -> None:
     assert entered.created == 1.5
 
 
-@pytest.mark.parametrize("order", permutations(range(3)))
+@pytest.mark.parametrize("order", list(permutations(range(3))))
 @pytest.mark.parametrize("together", [False, True])
 def test_the_order_of_outcomes_does_not_show(order: tuple[int, ...], together: bool) -> None:
     machine = machine_of(plan_of("START>a START>b START>c", "a+b+c>a"))

@@ -1,0 +1,110 @@
+"""Reading: a thread's state, history and picture, as operations on its store (contract §13)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from graphflow.checkpoint.codec import Codec
+from graphflow.checkpoint.history import load, path_to, read_thread
+from graphflow.checkpoint.protocol import Checkpointer, Operation
+from graphflow.checkpoint.records import RowKind
+from graphflow.graph.diagram import Diagram, Overlay
+from graphflow.graph.picture import overlay_of
+from graphflow.graph.plan import Plan
+from graphflow.opening import Place, place_of
+from graphflow.snapshots import Shots, newest_first, unknown_thread
+from graphflow.types import Config, PregelTask, StateSnapshot
+
+
+class Reader:
+    """Reads the threads of one graph.
+
+    Args:
+        plan: The graph.
+        store: Where its threads are.
+        codec: How their values are encoded.
+    """
+
+    def __init__(self, plan: Plan, store: Checkpointer, codec: Codec) -> None:
+        self.plan = plan
+        self.store = store
+        self.codec = codec
+
+    def state(self, config: Config, *, subgraphs: bool = False) -> Operation[StateSnapshot]:
+        """Return the live state at a head, or a checkpoint as a record."""
+        place = place_of(config)
+        plan = self.plan_of(place.scope)
+        shots = Shots(plan, place.thread, place.scope)
+        found = yield from load(
+            self.store, self.codec, place.thread, place.scope, at=place.at, branch=place.branch
+        )
+        if found is None:
+            return unknown_thread(config)
+        if place.at is None:
+            shot = shots.live(
+                found.branch, found.parent_branch, found.frame, found.values, found.rows,
+                found.metadata,
+            )  # fmt: skip
+        else:
+            history = yield from self.history(place)
+            at = (found.frame.seq, found.branch.ordinal)
+            shot = next(shot for shot in history if place_of(shot.config).at == at)
+        if not subgraphs:
+            return shot
+        tasks: tuple[PregelTask, ...] = ()
+        for task in shot.tasks:
+            tasks = (*tasks, (yield from self._with_state(task)))
+        return shot._replace(tasks=tasks)
+
+    def _with_state(self, task: PregelTask) -> Operation[PregelTask]:
+        if task.state is None:
+            return task
+        inner = yield from self.state(task.state, subgraphs=True)
+        return task if inner.metadata is None else task._replace(state=inner)
+
+    def history(self, place: Place) -> Operation[Iterator[StateSnapshot]]:
+        """Return the checkpoints of all branches as records, newest first."""
+        thread = yield from read_thread(self.store, self.codec, place.thread, place.scope)
+        plan = self.plan_of(place.scope)
+        return newest_first(Shots(plan, place.thread, place.scope), *thread)
+
+    def overlay(self, diagram: Diagram, place: Place) -> Operation[Overlay]:
+        """Return where a thread's run stands, to be drawn over the graph."""
+        thread = yield from read_thread(self.store, self.codec, place.thread, place.scope)
+        path, rows = path_to(*thread, place.at)
+        steps = [([t.name for t in f.settled], [t.name for t in f.pending]) for f in path]
+        pending = path[-1].pending if path else ()
+        failed = frozenset(pending[row.place].name for row in rows if row.kind is RowKind.ERROR)
+        ended = {row.place for row in rows if row.kind is RowKind.RESULT}
+        waiting = frozenset(t.name for i, t in enumerate(pending) if i not in ended) - failed
+        return overlay_of(diagram, steps, waiting, failed)
+
+    def plan_of(self, scope: str) -> Plan:
+        """Return the plan of the subgraph that a scope names; of the graph itself, if none."""
+        plan = self.plan
+        for part in scope.split("|") if scope else ():
+            node = plan.nodes.get(part.partition(":")[0])
+            if node is not None and node.subgraph is not None:
+                plan = node.subgraph.plan
+        return plan
+
+
+def chosen(
+    shots: Iterator[StateSnapshot],
+    filter: Mapping[str, Any] | None,
+    before: Config | None,
+    limit: int | None,
+) -> Iterator[StateSnapshot]:
+    """Yield the snapshots that `get_state_history` was asked for."""
+    bound = place_of(before).at if before else None
+    for shot in shots:
+        if limit is not None and limit <= 0:
+            return
+        at = place_of(shot.config).at
+        if bound is not None and at is not None and at >= bound:
+            continue
+        told = shot.metadata or {}
+        if all(told.get(key) == value for key, value in (filter or {}).items()):
+            yield shot
+            limit = None if limit is None else limit - 1
