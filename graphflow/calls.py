@@ -113,7 +113,8 @@ def run_metadata(config: Config) -> dict[str, Any]:
         and not key.startswith("__")
         and isinstance(value, (str, int, float, bool))
     }
-    return {**plain, **config.get("metadata", {})}
+    told = config.get("metadata", {})
+    return {**plain, **{key: told[key] for key in told if not key.startswith("langgraph_")}}
 
 
 def node_set(plan: Plan, given: Sequence[str] | str | None) -> frozenset[str]:

@@ -198,7 +198,7 @@ def json_schema(response_schema: Any) -> dict[str, Any] | None:
         return response_schema
     from pydantic import TypeAdapter
 
-    return TypeAdapter(response_schema).json_schema()
+    return TypeAdapter(_adaptable(response_schema)).json_schema()
 
 
 def checked_answer(answer: Any, response_schema: Any) -> Any:
@@ -212,10 +212,22 @@ def checked_answer(answer: Any, response_schema: Any) -> Any:
     from pydantic import TypeAdapter, ValidationError
 
     try:
-        return TypeAdapter(response_schema).validate_python(answer)
+        return TypeAdapter(_adaptable(response_schema)).validate_python(answer)
     except ValidationError as error:
         error.__graphflow_invalid_resume__ = True  # type: ignore[attr-defined]  # read by is_invalid_resume
         raise
+
+
+def _adaptable(response_schema: Any) -> Any:
+    """Return a TypedDict of `typing` as one that pydantic takes: before Python 3.12 it needs
+    that of `typing_extensions`."""
+    import typing_extensions
+
+    if not typing_extensions.is_typeddict(response_schema):
+        return response_schema
+    hints = typing_extensions.get_type_hints(response_schema, include_extras=True)
+    total = response_schema.__total__
+    return typing_extensions.TypedDict(response_schema.__name__, hints, total=total)  # type: ignore[operator]  # its functional form
 
 
 def get_config() -> Config:

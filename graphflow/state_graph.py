@@ -11,10 +11,10 @@ the same builder again, or changing it later, does not touch what was compiled b
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, overload
 
 from graphflow.compiled import CompiledStateGraph
 from graphflow.graph.callables import callee_of, first_hint, literal_ends, name_of
@@ -45,9 +45,27 @@ class StateGraph(Generic[StateT]):
         TypeError: The schema declares no keys.
     """
 
+    @overload
+    def __init__(
+        self: StateGraph[StateT],
+        state_schema: type[StateT],
+        context_schema: type | None = None,
+        *,
+        input_schema: type | None = None,
+        output_schema: type | None = None,
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: StateGraph[Any],
+        state_schema: Any,
+        context_schema: type | None = None,
+        *,
+        input_schema: type | None = None,
+        output_schema: type | None = None,
+    ) -> None: ...
     def __init__(
         self,
-        state_schema: type[StateT] | Any,
+        state_schema: Any,
         context_schema: type | None = None,
         *,
         input_schema: type | None = None,
@@ -169,7 +187,7 @@ class StateGraph(Generic[StateT]):
         self,
         source: str,
         path: Callable[..., Any],
-        path_map: Mapping[Hashable, str] | Sequence[str] | None = None,
+        path_map: Mapping[Any, str] | Sequence[str] | None = None,
     ) -> StateGraph[StateT]:
         """Ask `path` where to go whenever `source` has finished.
 
@@ -204,7 +222,7 @@ class StateGraph(Generic[StateT]):
     def set_conditional_entry_point(
         self,
         path: Callable[..., Any],
-        path_map: Mapping[Hashable, str] | Sequence[str] | None = None,
+        path_map: Mapping[Any, str] | Sequence[str] | None = None,
     ) -> StateGraph[StateT]:
         """Ask `path` where to start: `add_conditional_edges(START, path)`."""
         return self.add_conditional_edges(START, path, path_map)
@@ -314,7 +332,7 @@ def _policies(given: RetryPolicy | Sequence[RetryPolicy] | None) -> tuple[RetryP
 
 
 def _ends(
-    path: Callable[..., Any], path_map: Mapping[Hashable, str] | Sequence[str] | None
+    path: Callable[..., Any], path_map: Mapping[Any, str] | Sequence[str] | None
 ) -> Mapping[Any, str] | None:
     if isinstance(path_map, Mapping):
         return dict(path_map)

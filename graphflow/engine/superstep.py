@@ -26,7 +26,16 @@ class Superstep:
         unstored: Keys that are not to be stored.
     """
 
-    __slots__ = ("asking", "finished", "given", "recorded", "refused", "tasks", "unstored")
+    __slots__ = (
+        "asking",
+        "dropped",
+        "finished",
+        "given",
+        "recorded",
+        "refused",
+        "tasks",
+        "unstored",
+    )
 
     def __init__(self, tasks: list[Task], recorded: int, unstored: frozenset[str]) -> None:
         self.tasks = tasks
@@ -37,6 +46,8 @@ class Superstep:
         self.refused: dict[int, BaseException] = {}
         self.given: list[Row] = []
         """Answers that came with this run."""
+        self.dropped: list[Row] = []
+        """Questions that are no longer asked and still stored."""
 
     # -- outcomes ------------------------------------------------------------------------------
 
@@ -51,11 +62,22 @@ class Superstep:
         """Take a task that stopped with questions; those that it asked before are known."""
         task, interrupts = outcome.task, outcome.interrupts or ()
         self.asking[task.index] = outcome
-        known = {question.id for question in task.asked}
+        known = {question.id for question in task.asked.values()}
         new = [question for question in interrupts if question.id not in known]
-        first = len(task.asked)
-        task.asked = (*task.asked, *new)
-        return [Row(task.index, RowKind.QUESTION, first + n, q) for n, q in enumerate(new)]
+        first = max(task.asked, default=-1) + 1
+        self._drop_stale(task, {question.id for question in interrupts})
+        task.asked.update(enumerate(new, first))
+        return [Row(task.index, RowKind.QUESTION, n, q) for n, q in enumerate(new, first)]
+
+    def _drop_stale(self, task: Task, asked_now: set[str]) -> None:
+        """Drop open questions that the task, run again, has not come to: nobody waits for them."""
+        stale = [
+            number
+            for number, question in task.asked.items()
+            if number not in task.replies and question.id not in asked_now
+        ]
+        for number in stale:
+            self.dropped.append(Row(task.index, RowKind.QUESTION, number, task.asked.pop(number)))
 
     def refuse(self, outcome: Outcome) -> None:
         """Take a task whose answer did not fit."""
@@ -63,9 +85,10 @@ class Superstep:
         self.refused[outcome.task.index] = outcome.error
 
     def withdrawn(self, outcomes: Sequence[Outcome]) -> list[Row]:
-        """Return the answers that did not fit: they are taken back, the questions stay open."""
+        """Return what is taken back: answers that did not fit, questions nobody asks any more."""
         refused = {o.task.index for o in outcomes if o.task.index in self.refused}
-        return [row for row in self.given if row.place in refused]
+        dropped, self.dropped = self.dropped, []
+        return [*dropped, *(row for row in self.given if row.place in refused)]
 
     @property
     def is_finished(self) -> bool:
@@ -94,7 +117,7 @@ class Superstep:
                 o.task.index if o.task.index < recorded else -1,
                 o.task.node.name,
                 stored(o.writes, unstored),
-                o.task.asked,
+                tuple(o.task.asked.values()),
             )
             for o in outcomes
         )
@@ -110,14 +133,14 @@ class Superstep:
             if row.kind is RowKind.RESULT:
                 self.finished[task.index] = Outcome(task, *row.value)
             elif row.kind is RowKind.QUESTION:
-                task.asked = (*task.asked, row.value)
+                task.asked[row.number] = row.value
             elif row.kind is RowKind.ANSWER:
                 task.replies[row.number] = row.value
 
     def answer(self, answers: Mapping[str, Any]) -> list[Row]:
         """Give answers to the tasks that asked; by the question's id."""
         for task in self.tasks:
-            for number, question in enumerate(task.asked):
+            for number, question in task.asked.items():
                 if question.id in answers:
                     task.replies[number] = answers[question.id]
                     row = Row(task.index, RowKind.ANSWER, number, answers[question.id])

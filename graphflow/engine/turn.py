@@ -66,10 +66,10 @@ class Task:
         self.head = head
         """The seq of the checkpoint whose superstep it is part of."""
         self.identify = identify
-        self.asked: tuple[Interrupt, ...] = ()
-        """Every question it met so far, its own and those of graphs inside it, in order."""
+        self.asked: dict[int, Interrupt] = {}
+        """Every question it met so far, its own and those of graphs inside it, by number."""
         self.replies: dict[int, Any] = {}
-        """Answers by the place of their question in `asked`."""
+        """Answers by the number of their question."""
         self.answers: tuple[Any, ...] = ()
         """Answers to its own questions, in order."""
         self.attempt = 1
