@@ -101,8 +101,7 @@ def chosen(
     for shot in shots:
         if limit is not None and limit <= 0:
             return
-        at = place_of(shot.config).at
-        if bound is not None and at is not None and at >= bound:
+        if bound is not None and (place_of(shot.config).at or bound) >= bound:
             continue
         told = shot.metadata or {}
         if all(told.get(key) == value for key, value in (filter or {}).items()):

@@ -220,7 +220,8 @@ def checked_answer(answer: Any, response_schema: Any) -> Any:
 
 def _adaptable(response_schema: Any) -> Any:
     """Return a TypedDict of `typing` as one that pydantic takes: before Python 3.12 it needs
-    that of `typing_extensions`."""
+    that of `typing_extensions`.
+    """
     import typing_extensions
 
     if not typing_extensions.is_typeddict(response_schema):

@@ -279,7 +279,6 @@ def _look_at(connection: sqlite3.Connection, path: str) -> bool:
 
 
 def _create(connection: sqlite3.Connection, path: str) -> None:
-    connection.execute("PRAGMA page_size=8192")
     connection.execute(sql.BEGIN_WRITE)
     if not _look_at(connection, path):  # another process was faster
         connection.execute("ROLLBACK")

@@ -37,6 +37,8 @@ from graphflow.types import START, Interrupt, Overwrite, Send
 
 FORMAT = 1
 BY_TASK = 8
+_SOURCES = tuple(Source)
+_EMPTY = [None] * 10
 
 registry.register(Overwrite, "graphflow.Overwrite")
 
@@ -121,22 +123,19 @@ def unpack_frame(codec: Codec, stored: StoredFrame, before: Sequence[Pending] | 
     try:
         if body[0] != FORMAT:
             raise StoreTooNewError(f"Frame {stored.seq} has format {body[0]}; this is {FORMAT}.")
-        body = [*body, *[None] * (10 - len(body))]
+        body += _EMPTY[len(body) :]
         if before is None:
             body[3] = body[5] = before = ()
-        settled = tuple(_settled(packed, before) for packed in body[5] or ())
+        settled = [_settled(packed, before) for packed in body[5] or ()]
         return Frame(
             stored.seq,
-            Source(body[1]),
+            _SOURCES[body[1]],
             body[2],
-            {
-                packed[0]: [_op(packed[0], op, settled) for op in packed[1:]]
-                for packed in body[3] or ()
-            },
-            tuple(_pending(packed) for packed in body[4] or ()),
+            {key: [_op(key, op, settled) for op in ops] for key, *ops in body[3] or ()},
+            tuple([_pending(packed) for packed in body[4] or ()]),
             body[6] or {},
             tuple(body[7] or ()),
-            settled,
+            tuple(settled),
             body[8],
             stored.seq - 1 - (body[9] or 0),
             stored.created,
@@ -149,8 +148,10 @@ def _op(key: str, packed: list[Any], settled: Sequence[Settled]) -> Op:
     code = packed[0]
     if code < BY_TASK:
         return tuple(packed)
-    value = next(value for written, value in settled[packed[1]].writes if written == key)
-    return (code - BY_TASK, value)
+    for written, value in settled[packed[1]].writes:
+        if written == key:
+            return (code - BY_TASK, value)
+    raise KeyError(key)
 
 
 def _pending(packed: Any) -> Pending:
@@ -168,6 +169,8 @@ def _settled(packed: list[Any], before: Sequence[Pending]) -> Settled:
 
 
 def _writes(packed: list[Any]) -> Writes:
+    if len(packed) == 2:
+        return ((packed[0], packed[1]),)
     return tuple(zip(packed[::2], packed[1::2], strict=True))
 
 

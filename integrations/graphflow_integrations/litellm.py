@@ -205,6 +205,8 @@ def _kind(error: Exception) -> ErrorKind:
     kind = _kind_by_name(error)
     if kind not in ("connection", "interrupted", "server"):
         return kind
+    if "Missing credentials" in str(error):  # no server was asked: the key is not set
+        return "auth"
     causes = list(_causes(error))
     if any(isinstance(cause, TimeoutError) for cause in causes):
         return "timeout"
