@@ -74,11 +74,18 @@ def place_of(config: Config) -> Place:
     if identity is not None and at is None:
         raise UnknownCheckpointError(f"{identity!r} is no checkpoint id of this library.")
     return Place(
-        str(configurable["thread_id"]),
-        str(configurable.get("checkpoint_ns") or ""),
+        _text(configurable["thread_id"], "thread_id"),
+        _text(configurable.get("checkpoint_ns") or "", "checkpoint_ns"),
         at,
         configurable.get("branch"),
     )
+
+
+def _text(value: Any, key: str) -> str:
+    text = str(value)
+    if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
+        raise ValueError(f"{key} {text!r} has a lone surrogate, which is no character.")
+    return text
 
 
 def compared_keys(plan: Plan) -> frozenset[str]:

@@ -304,7 +304,7 @@ def _told(path: str, error: sqlite3.Error) -> CheckpointError:
         return CorruptCheckpointError(f"{path} is damaged ({error}). Restore it from a backup.")
     if primary in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return CheckpointError(
-            f"{path} is locked by another process for longer than busy_timeout. Nothing of this "
-            "superstep is stored; try again."
+            f"{path} is locked by another process for longer than busy_timeout. Nothing was "
+            "changed; try again."
         )
-    return CheckpointError(f"{path}: {error}. Nothing of this superstep is stored.")
+    return CheckpointError(f"{path}: {error}. Nothing was changed.")

@@ -134,7 +134,9 @@ class Codec:
         """Load the built-in types and choose who reads and writes MessagePack."""
         from graphflow.checkpoint.builtin_types import MAKERS, RAW, WRITERS
         from graphflow.checkpoint.numpy_types import NUMPY_MAKERS
+        from graphflow.checkpoint.own_types import register_own_types
 
+        register_own_types(self._registry)
         for kind, entry in WRITERS.items():
             self._registry.writers.setdefault(kind, entry)
         self._registry.makers.update(MAKERS | NUMPY_MAKERS)

@@ -30,17 +30,18 @@ from graphflow.checkpoint.records import (
     Source,
     Writes,
 )
-from graphflow.checkpoint.registry import registry
 from graphflow.errors import CorruptCheckpointError, StoreTooNewError
-from graphflow.state.deltas import APPEND, Op
-from graphflow.types import START, Interrupt, Overwrite, Send
+from graphflow.state.deltas import APPEND, Delta, Op
+from graphflow.types import START, Interrupt, Send
 
 FORMAT = 1
 BY_TASK = 8
-_SOURCES = tuple(Source)
+Body = list[Any]
+"""A decoded frame: the list above, with None for what was left out."""
+NO_FRAME: Body = [FORMAT, 0, 0, *[None] * 7]
+"""What stands before the first frame of a thread."""
+_SOURCES = {source.value: source for source in Source}
 _EMPTY = [None] * 10
-
-registry.register(Overwrite, "graphflow.Overwrite")
 
 
 def pack_frame(codec: Codec, frame: Frame) -> StoredFrame:
@@ -105,14 +106,8 @@ def _packed_interrupt(question: Interrupt) -> list[Any]:
     ]  # fmt: skip
 
 
-def unpack_frame(codec: Codec, stored: StoredFrame, before: Sequence[Pending] | None) -> Frame:
-    """Decode a frame.
-
-    Args:
-        codec: The codec of the store.
-        stored: Its bytes.
-        before: What was pending in the frame before, which a frame refers to. None: not known;
-            then the frame comes without its delta and without settled tasks.
+def open_frame(codec: Codec, stored: StoredFrame) -> Body:
+    """Decode the bytes of a frame; `delta_of` and `unpack_frame` read what they hold.
 
     Raises:
         CorruptCheckpointError: The bytes are no frame.
@@ -120,38 +115,79 @@ def unpack_frame(codec: Codec, stored: StoredFrame, before: Sequence[Pending] | 
         CodecError: A value in it cannot be rebuilt.
     """
     body: Any = codec.decode(stored.body)
+    if type(body) is list and body and type(body[0]) is int and body[0] > FORMAT:
+        raise StoreTooNewError(f"Frame {stored.seq} has format {body[0]}; this is {FORMAT}.")
+    if type(body) is not list or len(body) < 3:
+        raise CorruptCheckpointError(f"Frame {stored.seq} cannot be read: it is no frame.")
+    body += _EMPTY[len(body) :]
+    return body
+
+
+def delta_of(seq: int, body: Body, before: Body | None) -> Delta:
+    """Return a frame's delta.
+
+    Args:
+        seq: Its number, for errors.
+        body: The frame.
+        before: The frame before, to whose pending tasks it refers; None for the first.
+
+    Raises:
+        CorruptCheckpointError: The frame refers to what is not there.
+    """
     try:
-        if body[0] != FORMAT:
-            raise StoreTooNewError(f"Frame {stored.seq} has format {body[0]}; this is {FORMAT}.")
-        body += _EMPTY[len(body) :]
-        if before is None:
-            body[3] = body[5] = before = ()
-        settled = [_settled(packed, before) for packed in body[5] or ()]
+        settled = body[5]
+        return {key: [_op(key, op, settled, before) for op in ops] for key, *ops in body[3] or ()}
+    except (IndexError, KeyError, TypeError, ValueError) as error:
+        raise CorruptCheckpointError(f"Frame {seq} cannot be read: {error!r}.") from error
+
+
+def unpack_frame(stored: StoredFrame, body: Body, before: Body | None) -> Frame:
+    """Return a decoded frame as a record.
+
+    Args:
+        stored: Its bytes, for their number and time.
+        body: What they hold.
+        before: The frame before; None: not known, then delta and settled tasks are left out.
+
+    Raises:
+        CorruptCheckpointError: The bytes are no frame.
+    """
+    try:
         return Frame(
             stored.seq,
             _SOURCES[body[1]],
             body[2],
-            {key: [_op(key, op, settled) for op in ops] for key, *ops in body[3] or ()},
+            {} if before is None else delta_of(stored.seq, body, before),
             tuple([_pending(packed) for packed in body[4] or ()]),
             body[6] or {},
             tuple(body[7] or ()),
-            tuple(settled),
+            () if before is None else tuple([_settled(p, before) for p in body[5] or ()]),
             body[8],
             stored.seq - 1 - (body[9] or 0),
             stored.created,
         )
-    except (IndexError, KeyError, TypeError, ValueError, StopIteration) as error:
+    except (IndexError, KeyError, TypeError, ValueError) as error:
         raise CorruptCheckpointError(f"Frame {stored.seq} cannot be read: {error!r}.") from error
 
 
-def _op(key: str, packed: list[Any], settled: Sequence[Settled]) -> Op:
+def _op(key: str, packed: list[Any], settled: Any, before: Body | None) -> Op:
     code = packed[0]
     if code < BY_TASK:
         return tuple(packed)
-    for written, value in settled[packed[1]].writes:
-        if written == key:
-            return (code - BY_TASK, value)
+    writes = _packed_result(settled[packed[1]], before)
+    for place in range(0, len(writes), 2):
+        if writes[place] == key:
+            return (code - BY_TASK, writes[place + 1])
     raise KeyError(key)
+
+
+def _packed_result(packed: list[Any], before: Body | None) -> list[Any]:
+    """Return what a settled task wrote: it is there, or the argument of the pending task."""
+    if packed[1] is not None or before is None:
+        writes: list[Any] = packed[1]
+        return writes
+    argument: list[Any] = before[4][packed[0]][2]
+    return argument
 
 
 def _pending(packed: Any) -> Pending:
@@ -161,11 +197,16 @@ def _pending(packed: Any) -> Pending:
     return Pending(name, is_send, _writes(arg) if name == START else arg)
 
 
-def _settled(packed: list[Any], before: Sequence[Pending]) -> Settled:
-    place, writes, *questions = packed
-    index, name = (-1, place) if isinstance(place, str) else (place, before[place].name)
-    written = before[index].arg if writes is None else _writes(writes)
-    return Settled(index, name, written, tuple(map(_interrupt, *questions)) if questions else ())
+def _settled(packed: list[Any], before: Body) -> Settled:
+    place = packed[0]
+    index, name = (-1, place) if isinstance(place, str) else (place, _name(before[4][place]))
+    questions = tuple(map(_interrupt, packed[2])) if len(packed) > 2 else ()
+    return Settled(index, name, _writes(_packed_result(packed, before)), questions)
+
+
+def _name(pending: Any) -> str:
+    name: str = pending if isinstance(pending, str) else pending[0]
+    return name
 
 
 def _writes(packed: list[Any]) -> Writes:

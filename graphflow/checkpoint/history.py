@@ -10,13 +10,17 @@ from typing import Any, NamedTuple
 
 from graphflow.checkpoint.codec import Codec
 from graphflow.checkpoint.frames import (
+    NO_FRAME,
+    Body,
+    delta_of,
+    open_frame,
     pack_snapshot,
     unpack_frame,
     unpack_row,
     unpack_snapshot,
 )
 from graphflow.checkpoint.protocol import Branch, Checkpointer, Operation, StoredFrame
-from graphflow.checkpoint.records import Frame, Pending, Row
+from graphflow.checkpoint.records import Frame, Row
 from graphflow.errors import UnknownCheckpointError
 from graphflow.state.deltas import Folder
 
@@ -117,20 +121,22 @@ def _read(
     base, stored = yield from _chain(store, branches, branch, seq)
     values, metadata = ({}, {}) if base is None else unpack_snapshot(codec, base)
     folder = Folder(values)
-    frame: Frame | None = None
-    for link in stored:
-        is_base = frame is None and base is not None
-        frame = unpack_frame(codec, link, None if is_base else frame.pending if frame else ())
-        folder.apply(frame.delta)
-        metadata = metadata if frame.metadata is None else dict(frame.metadata)
-    if frame is None or frame.seq != seq:
+    before, body = NO_FRAME, NO_FRAME
+    for place, link in enumerate(stored):
+        before, body = body, open_frame(codec, link)
+        if place or base is None:
+            folder.apply(delta_of(link.seq, body, before))
+        metadata = metadata if body[8] is None else body[8]
+    if not stored or stored[-1].seq != seq:
         raise UnknownCheckpointError(f"Branch {branch.name!r} has no checkpoint {seq}.")
+    is_base = len(stored) == 1 and base is not None
+    frame = unpack_frame(stored[-1], body, None if is_base else before)
     rows = yield from store.rows(branch.id, seq)
     return Checkpoint(
         branch,
         frame,
         folder.values(),
-        metadata,
+        dict(metadata),
         tuple(unpack_row(codec, row) for row in rows),
         parent_of(branches, branch, frame),
         sum(len(link.body) + ROW_COST for link in stored),
@@ -180,28 +186,30 @@ def read_thread(
     yield from store.begin()
     branches = yield from store.branches(thread, scope)
     frames: dict[int, list[Frame]] = {}
+    bodies: dict[int, list[tuple[int, Body]]] = {}
     rows: dict[int, tuple[Row, ...]] = {}
     for branch in branches:
-        before: Sequence[Pending] = _pending_at_fork(branches, branch, frames)
-        frames[branch.id] = []
+        before = _body_at_fork(branches, branch, bodies)
+        frames[branch.id], bodies[branch.id] = [], []
         for stored in (yield from store.frames(branch.id, -1, branch.head)):
-            frame = unpack_frame(codec, stored, before)
-            before = frame.pending
-            frames[branch.id].append(frame)
+            body = open_frame(codec, stored)
+            frames[branch.id].append(unpack_frame(stored, body, before))
+            bodies[branch.id].append((stored.seq, body))
+            before = body
         found = yield from store.rows(branch.id, branch.head)
         rows[branch.id] = tuple(unpack_row(codec, row) for row in found)
     yield from store.end()
     return branches, frames, rows
 
 
-def _pending_at_fork(
-    branches: Sequence[Branch], branch: Branch, frames: dict[int, list[Frame]]
-) -> Sequence[Pending]:
+def _body_at_fork(
+    branches: Sequence[Branch], branch: Branch, bodies: dict[int, list[tuple[int, Body]]]
+) -> Body:
     for place, upto in lineage(branches, branch, branch.parent_seq)[1:]:
-        older: list[Frame] = [frame for frame in frames[place.id] if frame.seq <= upto]
+        older = [body for seq, body in bodies[place.id] if seq <= upto]
         if older:
-            return older[-1].pending
-    return ()
+            return older[-1]
+    return NO_FRAME
 
 
 def path_to(

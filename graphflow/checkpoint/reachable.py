@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from graphflow.checkpoint.codec_errors import NotStorable
+from graphflow.checkpoint.own_types import register_own_types
 from graphflow.checkpoint.pydantic_form import is_pydantic
 from graphflow.checkpoint.registry import Registry, registry
 from graphflow.checkpoint.stored_forms import BuiltinForm, form_of
@@ -27,6 +28,7 @@ def register_reachable(annotation: Any, *, into: Registry = registry) -> tuple[t
     `Annotated`, generics, TypedDicts, fields, and from a class to the subclasses it has by now.
     Classes that are registered already keep their tag.
     """
+    register_own_types(into)
     found = tuple(kind for kind in _walk(annotation) if _has_form(kind))
     for kind in found:
         if kind not in into:
@@ -37,9 +39,8 @@ def register_reachable(annotation: Any, *, into: Registry = registry) -> tuple[t
 def _walk(annotation: Any) -> Iterator[type]:
     """Yield every class that the annotation leads to, once, in the order it is met."""
     waiting: list[Any] = [annotation]
-    seen: dict[
-        int, Any
-    ] = {}  # holds what it saw, or the id of a short-lived alias would come again
+    # It holds what it saw, or the id of a short-lived alias would come again.
+    seen: dict[int, Any] = {}
     while waiting:
         current = waiting.pop(0)
         if id(current) in seen:

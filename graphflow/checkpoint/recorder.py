@@ -56,7 +56,7 @@ class Recorder:
         self.branch: Branch | None = base.branch if base else None
         self.head = base.branch.head if base else -1
         self.chain_cost = base.chain_cost if base else 0
-        self.chain_limit = FLOOR
+        self.chain_limit = _next_check(self.chain_cost)
         self.comparer = Comparer(codec, base.values if base else {}, compared)
         self.gathered: list[Commit] = []
 
@@ -85,7 +85,7 @@ class Recorder:
         frames = [self._packed(frame) for frame in commit.frames]
         rows = [self._packed_row(row) for row in commit.rows]
         head, self.head = self.head, frames[-1].seq if frames else self.head
-        if self.branch is not None and frames and not rows and self.chain_cost < self.chain_limit:
+        if self.branch is not None and frames and not rows:
             self._count(frames)
             return self.store.append(self.branch.id, head, frames, drop_rows=commit.closes_rows)
         return self._store(head, frames, rows, commit)
@@ -107,17 +107,25 @@ class Recorder:
             tip = frames[-1].seq if frames else head
             yield from store.put_rows(self.branch.id, tip, rows, withdrawn)
         yield from store.end()
-        if self.chain_cost >= self.chain_limit and frames:
-            yield from self._compact(frames[-1].seq)
 
-    def _compact(self, seq: int) -> Operation[None]:
-        assert self.branch is not None
+    def compaction(self) -> Operation[None] | None:
+        """Return what shortens the chain, if it has become long; to be run after a commit.
+
+        What it writes is derived, so nothing is lost if it fails.
+        """
+        if self.chain_cost < self.chain_limit or self.branch is None:
+            return None
+        return self._compact(self.branch, self.head)
+
+    def _compact(self, branch: Branch, seq: int) -> Operation[None]:
+        self.chain_limit = _next_check(self.chain_cost)
         live = yield from compact(
-            self.store, self.codec, self.thread, self.scope, self.branch.ordinal, seq
+            self.store, self.codec, self.thread, self.scope, branch.ordinal, seq
         )
-        self.chain_limit = chain_limit(live)
-        if self.chain_cost > self.chain_limit:
+        limit = chain_limit(live)
+        if self.chain_cost > limit:
             self.chain_cost = 0
+        self.chain_limit = max(limit, _next_check(self.chain_cost))
 
     def _count(self, frames: Sequence[StoredFrame]) -> None:
         self.chain_cost += sum(len(frame.body) + ROW_COST for frame in frames)
@@ -144,6 +152,17 @@ class Recorder:
                 path = f"state[{name!r}]{found.path}"
                 return NotStorable(found.reason, path=path, kind=found.kind)
         return error
+
+
+def _next_check(cost: int) -> int:
+    """Return at which cost of the chain its snapshot is considered next: a doubling of `FLOOR`.
+
+    It depends on nothing but the cost, so that a short run on a long thread does not ask anew.
+    """
+    limit = FLOOR
+    while limit <= cost:
+        limit *= 2
+    return limit
 
 
 def _parts(frame: Frame) -> list[tuple[str, Any]]:

@@ -9,11 +9,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 from graphflow.checkpoint.protocol import Operation
 from graphflow.checkpoint.recorder import Recorder
 from graphflow.checkpoint.records import Commit, RowKind
+from graphflow.errors import CheckpointError
 from graphflow.types import Durability
 
 
@@ -47,10 +49,17 @@ class Saver:
             return
         if not self.in_background or _claims_an_answer(commit):
             self.settle()
-            self.store.run(operation)
+            self._store(operation)
             return
         self.settle()
-        self.under_way = _background().submit(self.store.run, operation)
+        self.under_way = _background().submit(self._store, operation)
+
+    def _store(self, operation: Operation[None]) -> None:
+        self.store.run(operation)
+        compaction = self.recorder.compaction()
+        if compaction is not None:
+            with suppress(CheckpointError):  # derived data: the commit stands, a later run tries
+                self.store.run(compaction)
 
     def settle(self) -> None:
         """Wait for what was started; raise what it raised."""
@@ -63,7 +72,7 @@ class Saver:
         self.settle()
         operation = self.recorder.flush() if self.is_wanted() else None
         if operation is not None:
-            self.store.run(operation)
+            self._store(operation)
 
     async def asave(self, commit: Commit) -> None:
         """As `save`, on an event loop."""
@@ -72,9 +81,16 @@ class Saver:
             return
         await self.asettle()
         if self.in_background and not _claims_an_answer(commit):
-            self.under_way = asyncio.ensure_future(self.store.arun(operation))
+            self.under_way = asyncio.ensure_future(self._astore(operation))
         else:
-            await self.store.arun(operation)
+            await self._astore(operation)
+
+    async def _astore(self, operation: Operation[None]) -> None:
+        await self.store.arun(operation)
+        compaction = self.recorder.compaction()
+        if compaction is not None:
+            with suppress(CheckpointError):  # as in `_store`
+                await self.store.arun(compaction)
 
     async def asettle(self) -> None:
         """As `settle`, on an event loop. A cancelled caller does not cancel the saving."""
@@ -87,7 +103,7 @@ class Saver:
         await self.asettle()
         operation = self.recorder.flush() if self.is_wanted() else None
         if operation is not None:
-            await asyncio.shield(asyncio.ensure_future(self.store.arun(operation)))
+            await asyncio.shield(asyncio.ensure_future(self._astore(operation)))
 
 
 def _claims_an_answer(commit: Commit) -> bool:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Mapping, Sequence
+from operator import is_
 from typing import Any, Final
 
 from graphflow.errors import InvalidUpdateError
@@ -151,13 +152,18 @@ class MessagesChannel(ReducedChannel):
         ops: list[Op] = []
         for write in writes:
             current, positions, delta = merge_messages(current, positions, identify_messages(write))
-            ops.extend(_message_op(change) for change in delta)
+            ops.extend([_message_op(change, write) for change in delta])
         memo[key] = (current, positions)
         return current, ops
 
 
-def _message_op(change: tuple[Any, ...]) -> Op:
-    return (APPEND, change[1]) if change[0] == "append" else (SPLICE, *change[1:])
+def _message_op(change: tuple[Any, ...], write: Any) -> Op:
+    """Return the op of a change; items that are the write itself stay it, and are stored once."""
+    if change[0] != "append":
+        return (SPLICE, *change[1:])
+    items = change[1]
+    is_write = type(write) is list and len(write) == len(items) and all(map(is_, items, write))
+    return (APPEND, write if is_write else items)
 
 
 def _is_overwrite(write: Any) -> bool:

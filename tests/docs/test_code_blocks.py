@@ -1,4 +1,4 @@
-"""Every Python block of the README and the docs runs, and the README's commands are what CI runs."""
+"""Every Python block of README and docs runs, and the README's commands are what CI runs."""
 
 import re
 from pathlib import Path

@@ -13,9 +13,9 @@ from threading import Event, Thread
 from typing import Any
 
 import pytest
-from graphflow_integrations.chat import ChatModel, ChatRequest, ModelError, ModelInfo, Price
 
 from graphflow.state.messages import AIMessage, Message, MessageChunk, ToolCall, Usage
+from graphflow_integrations.chat import ChatModel, ChatRequest, ModelError, ModelInfo, Price
 
 TEXT = "Summarise in 1 sentence:\nThe tide rises. The moon pulls the sea and makes the tide."
 REFUSALS: dict[str, tuple[int, dict[str, Any]]] = {

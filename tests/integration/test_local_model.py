@@ -10,6 +10,7 @@ from http.client import HTTPConnection
 from typing import Any
 
 import pytest
+
 from graphflow_integrations.local_model import LocalModelServer, shared_local_model
 from graphflow_integrations.summariser_prompt import NOTHING, answer
 

@@ -203,7 +203,7 @@ def test_made_up_payloads_are_corrupt(codec, data):
         codec.decode(data)
 
 
-@pytest.mark.parametrize("code", [0, 18, 29, 40, 63, 66, 127])
+@pytest.mark.parametrize("code", [0, 18, 29, 40, 63, 99, 127])
 def test_an_unknown_extension_is_named(codec, code):
     with pytest.raises(UnknownType, match=f"extension {code} "):
         codec.decode(extension(code, [1]))

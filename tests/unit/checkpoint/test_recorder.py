@@ -35,6 +35,8 @@ class Thread:
     def record(self, *commits: Commit) -> None:
         for one in commits:
             self.store.run(self.recorder.record(one))
+            if (compaction := self.recorder.compaction()) is not None:
+                self.store.run(compaction)
 
     def loaded(self, seq: int | None = None) -> Checkpoint:
         at = None if seq is None else (seq, 0)
