@@ -18,9 +18,9 @@ from graphflow.checkpoint.listing import config_of
 from graphflow.checkpoint.protocol import Branch, Checkpointer, Operation
 from graphflow.checkpoint.recorder import Recorder
 from graphflow.checkpoint.records import Pending, Row, RowKind, Source
-from graphflow.drivers.call import perform_update
+from graphflow.drivers.call import perform
 from graphflow.engine.machine import Machine
-from graphflow.engine.returns import read_input
+from graphflow.engine.returns import read_input, start_writes
 from graphflow.engine.turn import Options, Outcome, Turn
 from graphflow.errors import InvalidUpdateError, UnknownCheckpointError
 from graphflow.graph.plan import Plan
@@ -154,10 +154,10 @@ def work_out(editing: Editing, config: Config) -> Working:
     outcomes: list[Outcome] = []
     for update, index in zip(updates, _places(editing), strict=True):
         assert update.as_node is not None
-        task = machine.task_for(update.as_node, index)
-        outcome = yield from perform_update(
-            machine, TaskContext(context, task), task, update.values
-        )
+        arg = start_writes(machine.plan, update.values) if update.as_node == START else None
+        task = machine.task_for(update.as_node, index, arg)
+        place = TaskContext(context, task)
+        outcome = yield from perform(machine, place, task, False, update.values)
         outcomes.append(outcome)
     return machine.update(outcomes, now)
 

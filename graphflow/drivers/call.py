@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from graphflow.checkpoint.records import Writes
 from graphflow.engine.machine import Machine
-from graphflow.engine.returns import as_writes, prepared, read_path, read_return
+from graphflow.engine.returns import read_path, read_return
 from graphflow.engine.turn import Outcome, Target, Task
 from graphflow.errors import GraphInterrupt, ParentCommand, SwallowedInterruptError
 from graphflow.graph.callables import Callee
@@ -59,41 +59,71 @@ async def acarry(steps: Generator[Any, Any, T], run: Callable[[Any], Awaitable[A
         return stop.value  # type: ignore[no-any-return]  # what the generator returns
 
 
-def perform(machine: Machine, context: TaskContext, task: Task, offload: bool) -> Step:
-    """Perform one attempt of `task`. What the node raises passes through: see `failed`."""
+class Blocking(functools.partial[Any]):
+    """A blocking call that a driver makes where it does not block."""
+
+
+_AWAITED = (CoroutineType, Blocking)
+_CALLED: Any = object()
+
+
+def perform(
+    machine: Machine, context: TaskContext, task: Task, offload: bool, returned: Any = _CALLED
+) -> Step:
+    """Perform one attempt of `task`. What the node raises passes through: see `failed`.
+
+    Args:
+        machine: The run.
+        context: The task's place in it.
+        task: What to perform.
+        offload: Whether blocking nodes are to be called elsewhere.
+        returned: What the node is taken to have returned, without being called.
+    """
     plan, node = machine.plan, task.node
     targets: Sequence[Target] = ()
     if node.name == START:
         writes = task.arg
     else:
         shown = task.arg if task.is_send else node_input(node, task)
-        try:
-            returned = yield from _called(node.callee, shown, context, offload)
-        except ParentCommand as signal:  # from a graph inside the node: it is meant for this one
-            returned = replace(signal.command, graph=None)
-        if context.signal is not None:
-            raise _swallowed(task)
+        if returned is _CALLED:
+            try:
+                returned = _begin(node.callee, shown, context, offload)
+                while type(returned) in _AWAITED:
+                    returned = yield returned
+            except ParentCommand as signal:  # from a graph inside: it is meant for this one
+                returned = replace(signal.command, graph=None)
+            if context.signal is not None:
+                raise _swallowed(task)
         writes, targets = read_return(plan, returned)
         if "messages" in context.run.wanted:
             _stream_messages(context, shown, writes)
     if node.routes:
-        targets = [*targets, *(yield from _routed(machine, context, task, writes))]
+        values = machine.preview(task, writes)
+        for route in node.routes:
+            shown = _route_input(plan, route, task, values, writes)
+            answer = _begin(route.callee, shown, context, False)
+            while type(answer) in _AWAITED:
+                answer = yield answer
+            targets = [*targets, *read_path(plan, route, answer)]
     elif plan.state.kind == "pydantic" and writes:
         machine.preview(task, writes)
     return Outcome(task, writes, targets)
 
 
-def perform_update(machine: Machine, context: TaskContext, task: Task, values: Any) -> Step:
-    """Report `values` as what `task`'s node returned, and ask the node's paths."""
-    plan = machine.plan
-    targets: Sequence[Target] = ()
-    if task.name == START:
-        writes = prepared(plan, () if values is None else as_writes(plan, values))
-    else:
-        writes, targets = read_return(plan, values)
-    if task.node.routes:
-        targets = [*targets, *(yield from _routed(machine, context, task, writes))]
-    return Outcome(task, writes, targets)
+def _begin(callee: Callee, shown: Any, context: TaskContext, offload: bool) -> Any:
+    """Call, and return the result or what has to be awaited for it."""
+    arguments = (shown,) if callee.arity else ()
+    keywords = injected(context, callee.inject) if callee.inject else _NO_KEYWORDS
+    call, acall = callee.call, callee.acall
+    if acall is not None and (offload or call is None):
+        return acall(*arguments, **keywords)
+    assert call is not None
+    if offload:
+        return Blocking(call, *arguments, **keywords)
+    return call(*arguments, **keywords)
+
+
+_NO_KEYWORDS: dict[str, Any] = {}
 
 
 def node_input(node: Node, task: Task) -> Any:
@@ -109,41 +139,6 @@ def _manage(values: dict[str, Any], schema: Schema, task: Task) -> None:
     for key, kind in schema.managed.items():
         last = kind.__name__ == "_LastStep"
         values[key] = task.steps_left <= 1 if last else task.steps_left
-
-
-def _called(
-    callee: Callee, shown: Any, context: TaskContext, offload: bool
-) -> Generator[Any, Any, Any]:
-    arguments = (shown,) if callee.arity else ()
-    keywords = injected(context, callee.inject) if callee.inject else {}
-    if callee.acall is not None and (offload or callee.call is None):
-        return (yield callee.acall(*arguments, **keywords))
-    call = callee.call
-    assert call is not None
-    if offload:
-        result = yield functools.partial(call, *arguments, **keywords)
-    else:
-        result = call(*arguments, **keywords)
-    if type(result) is CoroutineType:
-        result = yield result
-    return result
-
-
-def _routed(
-    machine: Machine, context: TaskContext, task: Task, writes: Any
-) -> Generator[Any, Any, Sequence[Target]]:
-    values = machine.preview(task, writes)
-    targets: list[Target] = []
-    for route in task.node.routes:
-        shown = _route_input(machine.plan, route, task, values, writes)
-        callee = route.callee
-        arguments = (shown,) if callee.arity else ()
-        keywords = injected(context, callee.inject) if callee.inject else {}
-        answer = (callee.call or callee.acall)(*arguments, **keywords)  # type: ignore[misc]
-        if type(answer) is CoroutineType:
-            answer = yield answer
-        targets += read_path(machine.plan, route, answer)
-    return targets
 
 
 def _route_input(plan: Plan, route: Route, task: Task, values: Any, writes: Any) -> Any:

@@ -99,4 +99,4 @@ def ordered(plan: Plan, triggered: Iterable[str], sends: list[Pending]) -> list[
     names = list(triggered)
     if len(names) > 1:
         names.sort(key=lambda name: plan.nodes[name].order)
-    return [*sends, *map(Pending, names)]
+    return [*sends, *[plan.nodes[name].pending for name in names]]

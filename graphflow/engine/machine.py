@@ -173,11 +173,11 @@ class Machine:
         frames = self._framed(source, delta, pending, settled, now)
         return self._turn(self._commit(frames), (), (), Status.DONE)
 
-    def task_for(self, name: str, index: int) -> Task:
+    def task_for(self, name: str, index: int, arg: Any = None) -> Task:
         """Return a task of the open superstep, or one beside it (index -1), for an update."""
         node, place, step = self.plan.nodes[name], max(index, 0), self.step + 1
         head, identify = self.ledger.head, self._identify
-        return Task(index, node, self.values, False, None, place, step, 1, head, identify)
+        return Task(index, node, self.values, False, arg, place, step, 1, head, identify)
 
     # -- what a driver asks it ----------------------------------------------------------------
 

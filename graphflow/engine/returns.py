@@ -145,6 +145,11 @@ def _end(route: Route, part: Any) -> Any:
     return route.ends[part]
 
 
+def start_writes(plan: Plan, values: Any) -> Writes:
+    """Return what an update as `START` writes: any key of the state."""
+    return prepared(plan, () if values is None else as_writes(plan, values))
+
+
 def read_input(plan: Plan, value: Any) -> Writes:
     """Return a run's input as writes to the keys of the input schema.
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from graphflow.checkpoint.records import Pending
 from graphflow.graph.callables import Callee
 from graphflow.graph.declaration import Declaration, NodeSpec, RouteSpec
 from graphflow.state.channels import Channel, agree, initial_values
@@ -45,6 +46,8 @@ class Node:
     """A node, ready to be called."""
 
     name: str
+    pending: Pending
+    """It as a task of the next superstep."""
     order: int
     """Its place among the declared nodes; `START` is 0."""
     callee: Callee
@@ -182,6 +185,7 @@ def _node(spec: NodeSpec, order: int, wiring: _Wiring, readers: _Readers) -> Nod
     routes = wiring.routes.get(name)
     return Node(
         name,
+        Pending(name),
         order,
         spec.callee,
         schema,

@@ -128,30 +128,29 @@ class AppendChannel(ReducedChannel):
 class MessagesChannel(ReducedChannel):
     """`Annotated[list, add_messages]`: appends in O(new messages), replaces and removes by id."""
 
-    __slots__ = ()
+    __slots__ = ("identify", "merge")
 
     def __init__(self, reducer: Callable[[Any, Any], Any]) -> None:
+        from graphflow.state.messages import identify_messages, merge_messages
+
         super().__init__(reducer, list)
+        self.identify = identify_messages
+        self.merge = merge_messages
 
     def prepare(self, write: Any) -> Any:
-        if _is_overwrite(write):
-            return write
-        from graphflow.state.messages import identify_messages
-
-        return identify_messages(write)
+        return write if _is_overwrite(write) else self.identify(write)
 
     def reduce(self, key: str, current: Any, writes: Sequence[Any], memo: Memo) -> Fold:
-        from graphflow.state.messages import add_messages, identify_messages, merge_messages
-
         known = memo.get(key)
         if known is None or known[0] is not current:
-            current = add_messages([], current or [])
+            current = self.merge([], {}, self.identify(current or []))[0]
             positions = {message.id: index for index, message in enumerate(current)}
         else:
             positions = known[1]
         ops: list[Op] = []
         for write in writes:
-            current, positions, delta = merge_messages(current, positions, identify_messages(write))
+            right = self.identify(write)
+            current, positions, delta = self.merge(current, positions, right)
             ops.extend([_message_op(change, write) for change in delta])
         memo[key] = (current, positions)
         return current, ops

@@ -125,8 +125,8 @@ class Message:
     def with_id(self, id: str) -> Message:
         """Returns the same message under another id."""
         twin = object.__new__(Message)
-        for name in Message.__slots__:
-            object.__setattr__(twin, name, getattr(self, name))
+        for field_of, put in _SLOTS:
+            put(twin, field_of(self))
         object.__setattr__(twin, "id", id)
         return twin
 
@@ -177,6 +177,12 @@ class Message:
         heading = f"**{self.name or self.role}**{failed}"
         calls = [f"- `{call.name}` `{call.raw or call.args}`" for call in self.tool_calls]
         return "\n\n".join(filter(None, [heading, self.text, "\n".join(calls)]))
+
+
+_SLOTS = [
+    (getattr(Message, name).__get__, getattr(Message, name).__set__) for name in Message.__slots__
+]
+"""What reads and what sets each field, without the detours of a frozen class."""
 
 
 def _is_extra(key: str, value: Any) -> bool:

@@ -79,6 +79,9 @@ def coerce_messages(value: Any) -> list[MessageOrRemoval]:
 
 def identify_messages(value: Any) -> list[MessageOrRemoval]:
     """Reads message-like values and gives an id to every message that has none."""
+    if type(value) is list and len(value) == 1 and type(value[0]) is Message:
+        message = value[0]
+        return [message if message.id is not None else message.with_id(new_message_id())]
     return [
         message if message.id is not None else message.with_id(new_message_id())
         for message in coerce_messages(value)
@@ -225,6 +228,9 @@ def merge_messages(
         ValueError: A `RemoveMessage` names an id that neither `left` nor `right` has; `positions`
             is unchanged then.
     """
+    if len(right) == 1 and type(right[0]) is Message and right[0].id not in positions:
+        positions[cast("str", right[0].id)] = len(left)
+        return [*left, right[0]], positions, [("append", right)]
     merge = _Merge(left, positions)
     for message in right:
         if type(message) is not RemoveMessage:
