@@ -230,7 +230,7 @@ def merge_messages(
     """
     if len(right) == 1 and type(right[0]) is Message and right[0].id not in positions:
         positions[cast("str", right[0].id)] = len(left)
-        return [*left, right[0]], positions, [("append", right)]
+        return [*left, right[0]], positions, [("append", [right[0]])]
     merge = _Merge(left, positions)
     for message in right:
         if type(message) is not RemoveMessage:
