@@ -251,11 +251,11 @@ def _raw_reader(raw: dict[int, Callable[[bytes], Any]]) -> Callable[[int, bytes]
 
 def _backend(is_pure: bool) -> tuple[Any, int | None]:
     """Return the msgpack module to use and its options: hand us everything that is not exact."""
-    if is_pure:
-        return msgpack_pure, None
     try:
         import ormsgpack
     except ImportError:
+        return msgpack_pure, None
+    if is_pure or not is_safe(ormsgpack.__version__):
         return msgpack_pure, None
     return ormsgpack, (
         ormsgpack.OPT_PASSTHROUGH_BIG_INT
@@ -266,6 +266,14 @@ def _backend(is_pure: bool) -> tuple[Any, int | None]:
         | ormsgpack.OPT_PASSTHROUGH_TUPLE
         | ormsgpack.OPT_PASSTHROUGH_UUID
     )
+
+
+def is_safe(version: str) -> bool:
+    """Tell whether this ormsgpack survives a list that announces billions of items.
+
+    Those before 1.13.1 crash the process on such bytes.
+    """
+    return tuple(int(part) for part in version.split(".")[:3] if part.isdigit()) >= (1, 13, 1)
 
 
 codec = Codec()

@@ -6,9 +6,10 @@ import subprocess
 import sys
 import textwrap
 
+import ormsgpack
 import pytest
 
-from graphflow.checkpoint.codec import Codec
+from graphflow.checkpoint.codec import Codec, is_safe
 from graphflow.checkpoint.codec_errors import CodecError, CorruptData, UnknownType
 from graphflow.checkpoint.msgpack_pure import ext_header, packb
 
@@ -207,3 +208,10 @@ def test_made_up_payloads_are_corrupt(codec, data):
 def test_an_unknown_extension_is_named(codec, code):
     with pytest.raises(UnknownType, match=f"extension {code} "):
         codec.decode(extension(code, [1]))
+
+
+def test_a_reader_that_hostile_bytes_can_crash_is_not_used():
+    assert is_safe(ormsgpack.__version__)
+    assert [is_safe(v) for v in ("1.9.1", "1.13.0", "1.13", "1.13.1", "1.14.0", "2.0.0rc1")] == [
+        *(False, False, False, True, True, True)
+    ]
