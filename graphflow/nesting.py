@@ -25,9 +25,8 @@ from graphflow.engine.superstep import open_questions
 from graphflow.engine.turn import Options, Start
 from graphflow.graph.plan import Plan
 from graphflow.ids import checkpoint_id, parse_checkpoint_id
-from graphflow.opening import Opened, Place, fork, recorder_for, start_at, turn_of
+from graphflow.opening import Opened, Place, fork, placed, recorder_for, start_at, turn_of
 from graphflow.runtime import TaskContext
-from graphflow.snapshots import run_identity
 from graphflow.types import Config, Durability
 
 
@@ -90,7 +89,7 @@ def open_nested(
         return _going_on(plan, options, store, codec, place, newest, around.answers)
     base, next_seq, ordinal = yield from _base(store, codec, place, newest, nested)
     writes = read_input(plan, given)
-    options = options._replace(identity=run_identity(place.thread, place.scope, ordinal))
+    options = placed(options, place, ordinal)
     machine = Machine(plan, options, start_at(plan, base)._replace(next_seq=next_seq))
     name = "main" if newest is None else f"fork-{next_seq}"
     recorder = recorder_for(plan, store, codec, place, base, name)
@@ -108,8 +107,7 @@ def _going_on(
 ) -> Opened:
     asked = {question.id for question in open_questions(base.rows)}
     answers = {identity: answer for identity, answer in given.items() if identity in asked}
-    identity = run_identity(place.thread, place.scope, base.branch.ordinal)
-    machine = Machine(plan, options._replace(identity=identity), start_at(plan, base))
+    machine = Machine(plan, placed(options, place, base.branch.ordinal), start_at(plan, base))
     recorder = recorder_for(plan, store, codec, place, base)
     return Opened(machine, turn_of(machine, None, None, answers), recorder, place)
 

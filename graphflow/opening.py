@@ -136,7 +136,7 @@ def open_run(
         answers = yield from _answers(store, codec, place, base, given.resume)
     recorder = recorder_for(plan, store, codec, place, base)
     ordinal = base.branch.ordinal if base else 0
-    options = options._replace(identity=run_identity(place.thread, place.scope, ordinal))
+    options = placed(options, place, ordinal)
     machine = Machine(plan, options, start_at(plan, base))
     return Opened(machine, turn_of(machine, given, writes, answers), recorder, place)
 
@@ -165,6 +165,14 @@ def _input_writes(plan: Plan, given: Any, is_fresh: bool) -> Any:
             )
         return () if given.update is None else read_input(plan, given.update)
     return read_input(plan, given)
+
+
+def placed(options: Options, place: Place, ordinal: int) -> Options:
+    """Return options that say where the run stands."""
+    return options._replace(
+        identity=run_identity(place.thread, place.scope, ordinal),
+        place=(place.thread, place.scope, ordinal),
+    )
 
 
 def recorder_for(

@@ -16,6 +16,7 @@ from graphflow.checkpoint.listing import config_of, metadata_of
 from graphflow.checkpoint.protocol import Branch
 from graphflow.checkpoint.records import Frame, Pending, Row, RowKind, Settled
 from graphflow.engine import chunks
+from graphflow.engine.chunks import inner_config
 from graphflow.engine.folding import fold
 from graphflow.engine.machine import task_id
 from graphflow.engine.superstep import open_questions
@@ -94,18 +95,10 @@ class Shots:
         tasks = []
         for place, task in enumerate(frame.pending):
             own = task_id(identity, frame.seq, frame.step + 1, task.name, task.is_send, place)
-            told = {"state": self._inner(task.name, own), **known.get(place, {})}
+            inner = inner_config(self.plan, self.thread, self.scope, task.name, own)
+            told = {"state": inner, **known.get(place, {})}
             tasks.append(PregelTask(own, task.name, _path(task, place), **told))
         return tasks
-
-    def _inner(self, name: str, task: str) -> Config | None:
-        """Return the config of the graph that a task is, if it is one that keeps checkpoints."""
-        node = self.plan.nodes.get(name)
-        if node is None or node.subgraph is None or node.subgraph.checkpointer is False:
-            return None
-        place = name if node.subgraph.checkpointer is True else f"{name}:{task}"
-        scope = f"{self.scope}|{place}" if self.scope else place
-        return {"configurable": {"thread_id": self.thread, "checkpoint_ns": scope}}
 
     def _shot(
         self,
@@ -119,11 +112,11 @@ class Shots:
     ) -> StateSnapshot:
         parent = None
         if frame.parent >= 0:
-            parent = config_of(self.thread, self.scope, parent_branch, frame.parent)
+            parent = config_of(self.thread, self.scope, parent_branch.ordinal, frame.parent)
         return StateSnapshot(
             chunks.visible(self.plan, {**self.plan.initial, **values}, None),
             tuple(task.name for task in tasks) if waits is None else waits,
-            config_of(self.thread, self.scope, branch, frame.seq),
+            config_of(self.thread, self.scope, branch.ordinal, frame.seq),
             metadata_of(frame, dict(added)),
             datetime.fromtimestamp(frame.created, UTC).isoformat(),
             parent,

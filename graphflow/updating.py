@@ -225,4 +225,4 @@ def edited_config(editing: Editing, turn: Turn) -> Config:
     """Return the config of the checkpoint that an update made."""
     branch = editing.recorder.branch or Branch(0, 0, "main", None, -1, -1)
     seq = turn.commit.frames[-1].seq if turn.commit else branch.head
-    return config_of(editing.place.thread, editing.place.scope, branch, seq)
+    return config_of(editing.place.thread, editing.place.scope, branch.ordinal, seq)

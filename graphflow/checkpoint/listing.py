@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from graphflow.checkpoint.codec import Codec
 from graphflow.checkpoint.history import parent_of, read_thread
-from graphflow.checkpoint.protocol import Branch, Checkpointer, Operation
+from graphflow.checkpoint.protocol import Checkpointer, Operation
 from graphflow.checkpoint.records import Frame
 from graphflow.ids import checkpoint_id
 from graphflow.types import Config
@@ -21,9 +21,9 @@ class CheckpointEntry(NamedTuple):
     parent_config: Config | None
 
 
-def config_of(thread: str, scope: str, branch: Branch, seq: int) -> Config:
-    """Return the config that addresses a checkpoint."""
-    identity = checkpoint_id(seq, branch.ordinal)
+def config_of(thread: str, scope: str, ordinal: int, seq: int) -> Config:
+    """Return the config that addresses a checkpoint; `ordinal` is that of its branch."""
+    identity = checkpoint_id(seq, ordinal)
     return {
         "configurable": {"thread_id": thread, "checkpoint_ns": scope, "checkpoint_id": identity}
     }
@@ -47,8 +47,12 @@ def entries(store: Checkpointer, thread: str, scope: str = "") -> Operation[list
             if added is None:
                 added = told.get((parent.id, frame.parent), {})
             told[branch.id, frame.seq] = dict(added)
-            before = config_of(thread, scope, parent, frame.parent) if frame.parent >= 0 else None
-            config = config_of(thread, scope, branch, frame.seq)
+            before = (
+                config_of(thread, scope, parent.ordinal, frame.parent)
+                if frame.parent >= 0
+                else None
+            )
+            config = config_of(thread, scope, branch.ordinal, frame.seq)
             entry = CheckpointEntry(config, metadata_of(frame, dict(added)), before)
             found.append((frame.seq, branch.ordinal, entry))
     return [entry for *_, entry in sorted(found, key=lambda item: item[:2], reverse=True)]

@@ -7,7 +7,7 @@ from typing import Any
 
 from graphflow.checkpoint.records import Writes
 from graphflow.graph.plan import Plan
-from graphflow.types import INTERRUPT, ROOT, Interrupt
+from graphflow.types import INTERRUPT, ROOT, Config, Interrupt
 
 
 def visible(plan: Plan, values: Mapping[str, Any], keys: tuple[str, ...] | None) -> Any:
@@ -47,3 +47,13 @@ def asking(values: Any, interrupts: tuple[Interrupt, ...]) -> dict[str, Any]:
     """Return a `values` chunk of a state in which a task waits for a person."""
     shown = values if isinstance(values, dict) else {}
     return {**shown, INTERRUPT: interrupts}
+
+
+def inner_config(plan: Plan, thread: str, scope: str, name: str, task: str) -> Config | None:
+    """Return the config of the graph that a task is, if it is one that keeps checkpoints."""
+    node = plan.nodes.get(name)
+    if node is None or node.subgraph is None or node.subgraph.checkpointer is False:
+        return None
+    place = name if node.subgraph.checkpointer is True else f"{name}:{task}"
+    inner = f"{scope}|{place}" if scope else place
+    return {"configurable": {"thread_id": thread, "checkpoint_ns": inner}}

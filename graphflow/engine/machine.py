@@ -80,9 +80,11 @@ class Machine:
         frames = self._framed(Source.INPUT, {}, pending, (), now)
         self._enter(pending)
         task = self.superstep.tasks[0]
+        events = self._told(frames) if self.teller.checkpoints else ()
         if self.plan.start.routes:
-            return self._turn(self._commit(frames), (), (task,), Status.RUNNING)
-        return self._finish([Outcome(task, writes, targets)], now, frames)
+            return self._turn(self._commit(frames), events, (task,), Status.RUNNING)
+        turn = self._finish([Outcome(task, writes, targets)], now, frames)
+        return turn._replace(events=(*events, *turn.events)) if events else turn
 
     def resume(
         self,
@@ -113,6 +115,7 @@ class Machine:
         for outcome in superstep.finished.values():
             events = (*events, *teller.update(outcome, is_restored=True))
         if unfinished := superstep.unfinished():
+            events = (*events, *teller.starts(unfinished, now))
             return self._turn(commit, events, unfinished, Status.RUNNING)
         turn = self._finish(in_order(superstep.finished.values()), now)
         return turn._replace(commit=turn.commit or commit, events=(*events, *turn.events))
@@ -120,13 +123,13 @@ class Machine:
     def complete(self, outcomes: Sequence[Outcome], now: float) -> Turn:
         """Take outcomes of running tasks, in the order in which they came."""
         superstep, teller = self.superstep, self.teller
-        if len(superstep.tasks) == 1 and outcomes[0].is_success and not teller.updates:
+        if len(superstep.tasks) == 1 and outcomes[0].is_success and not teller.of_tasks:
             return self._finish(outcomes, now)
         rows: list[Row] = []
         events: Events = ()
         for outcome in outcomes:
             rows += self._take(outcome, now)
-            events = (*events, *teller.outcome(outcome, self.values))
+            events = (*events, *teller.outcome(outcome, self.values, now))
         if self.error is None and superstep.is_finished:
             turn = self._finish(in_order(superstep.finished.values()), now)
             return turn._replace(events=(*events, *turn.events))
@@ -225,12 +228,16 @@ class Machine:
             frames += self._framed(Source.LOOP, delta, pending, settled, now)
             self._carried = {}
         events = self.teller.change(self.values, folded.changed)
+        if self.teller.checkpoints:
+            events = (*events, *self._told(frames[-1:]))
         status = self._status_after(outcomes, pending)
         if status is Status.WAITING:
             events = (*events, *self.teller.breakpoint())
         commit = self._commit(frames) if frames else None
         self._enter(pending)
         tasks = self.superstep.tasks if status is Status.RUNNING else ()
+        if self.teller.tasks:
+            events = (*events, *self.teller.starts(tasks, now))
         self.status = status
         return Turn(commit, events, tasks, status)
 
@@ -347,6 +354,14 @@ class Machine:
         if not self.options.records:
             return ()
         return (self.ledger.frame(source, self.step, delta, pending, self.waiting, settled, now),)
+
+    def _told(self, frames: tuple[Frame, ...]) -> Events:
+        def identify(*place: Any) -> str:
+            return task_id(self.options.identity, *place)
+
+        return tuple(
+            event for frame in frames for event in self.teller.frame(frame, self.values, identify)
+        )
 
     def _commit(self, frames: tuple[Frame, ...]) -> Commit | None:
         return self.ledger.commit(frames) if frames else None

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
+from graphflow.checkpoint.listing import config_of, metadata_of
+from graphflow.checkpoint.records import Frame
 from graphflow.engine import chunks
-from graphflow.engine.turn import Options, Outcome
+from graphflow.engine.turn import Options, Outcome, Task
 from graphflow.events import Event
 from graphflow.graph.plan import Plan
 from graphflow.types import INTERRUPT, START
@@ -15,30 +18,76 @@ Events = tuple[Event, ...]
 
 
 class Teller:
-    """Makes the events of one run; none for modes to which nobody listens."""
+    """Makes the events of one run; none for modes to which nobody listens.
 
-    __slots__ = ("keys", "ns", "plan", "updates", "values")
+    Args:
+        plan: The graph.
+        options: Which modes are listened to, and where the run stands.
+    """
 
     def __init__(self, plan: Plan, options: Options) -> None:
         self.plan = plan
+        self.options = options
         self.ns = options.ns
         self.keys = options.output_keys
-        self.updates = "updates" in options.modes
-        self.values = "values" in options.modes
+        modes = options.modes
+        self.updates = "updates" in modes
+        self.values = "values" in modes
+        self.tasks = "tasks" in modes or "debug" in modes
+        self.checkpoints = options.records and ("checkpoints" in modes or "debug" in modes)
+        self.of_tasks = self.updates or self.tasks
+        """Whether anybody wants to hear of single tasks."""
 
-    def outcome(self, outcome: Outcome, values: Mapping[str, Any]) -> Events:
-        """Tell how a task ended."""
-        if outcome.error is not None:
+    # -- tasks ---------------------------------------------------------------------------------
+
+    def starts(self, tasks: Sequence[Task], now: float) -> Events:
+        """Tell which tasks begin."""
+        if not self.tasks:
             return ()
-        if outcome.interrupts is None:
-            return self.update(outcome)
+        listed = sorted(tasks, key=_rank)
+        return tuple(
+            event for task in listed if task.name != START for event in self._start(task, now)
+        )
+
+    def _start(self, task: Task, now: float) -> Events:
+        given = task.arg if task.is_send else task.node.read(task.values)
+        shown = {"id": task.id, "name": task.name, "input": given, "triggers": task.triggers}
+        told = {**self.options.metadata}
+        told.pop("parents", None)
+        return self._both("tasks", "task", {**shown, **({"metadata": told} if told else {})},
+                          task.step, now)  # fmt: skip
+
+    def outcome(self, outcome: Outcome, values: Mapping[str, Any], now: float) -> Events:
+        """Tell how a task ended."""
         asked: Events = ()
+        if outcome.interrupts is not None:
+            asked = self._asking(outcome, values)
+        elif outcome.error is None:
+            asked = self.update(outcome)
+        return (*asked, *self._end(outcome, now))
+
+    def _asking(self, outcome: Outcome, values: Mapping[str, Any]) -> Events:
+        asked: Events = ()
+        interrupts = outcome.interrupts or ()
         if self.updates:
-            asked = (Event("updates", {INTERRUPT: outcome.interrupts}, self.ns),)
+            asked = (Event("updates", {INTERRUPT: interrupts}, self.ns),)
         if self.values:
-            shown = chunks.asking(chunks.visible(self.plan, values, self.keys), outcome.interrupts)
+            shown = chunks.asking(chunks.visible(self.plan, values, self.keys), interrupts)
             asked = (*asked, Event("values", shown, self.ns))
         return asked
+
+    def _end(self, outcome: Outcome, now: float) -> Events:
+        task = outcome.task
+        if not self.tasks or task.name == START:
+            return ()
+        known = [pair for pair in outcome.writes if pair[0] in self.plan.channels]
+        asked = [
+            {"value": q.value, "id": q.id, "response_schema": q.response_schema}
+            for q in outcome.interrupts or ()
+        ]
+        shown = {"id": task.id, "name": task.name, "error": outcome.error,
+                 "result": chunks.result(known), "interrupts": asked}  # fmt: skip
+        return self._both("tasks", "task_result", shown, task.step, now)
 
     def update(self, outcome: Outcome, *, is_restored: bool = False) -> Events:
         """Tell what a finished task wrote."""
@@ -49,6 +98,8 @@ class Teller:
         if is_restored:
             data["__metadata__"] = {"cached": True}
         return (Event("updates", data, self.ns),)
+
+    # -- the state -----------------------------------------------------------------------------
 
     def breakpoint(self) -> Events:
         """Tell that the run stops at a breakpoint."""
@@ -67,3 +118,48 @@ class Teller:
         if self.keys is not None and changed.keys().isdisjoint(self.keys):
             return ()
         return self.state(values)
+
+    def frame(
+        self, frame: Frame, values: Mapping[str, Any], identify: Callable[..., str]
+    ) -> Events:
+        """Tell of a checkpoint.
+
+        Args:
+            frame: The checkpoint.
+            values: The state it leads to.
+            identify: `(seq, step, name, is_send, place)` to the id of a task.
+        """
+        if not self.checkpoints:
+            return ()
+        thread, scope, ordinal = self.options.place
+        tasks = []
+        for place, task in enumerate(frame.pending):
+            own = identify(frame.seq, frame.step + 1, task.name, task.is_send, place)
+            inner = chunks.inner_config(self.plan, thread, scope, task.name, own)
+            tasks.append({"id": own, "name": task.name, "interrupts": (), "state": inner})
+        parent = config_of(thread, scope, ordinal, frame.parent) if frame.parent >= 0 else None
+        shown = {
+            "config": config_of(thread, scope, ordinal, frame.seq),
+            "parent_config": parent,
+            "values": chunks.visible(self.plan, values, None),
+            "metadata": metadata_of(frame, dict(self.options.metadata)),
+            "next": [task.name for task in frame.pending],
+            "tasks": tasks,
+        }
+        return self._both("checkpoints", "checkpoint", shown, frame.step, frame.created)
+
+    def _both(self, mode: str, kind: str, payload: Any, step: int, now: float) -> Events:
+        """Tell in a mode of its own and, wrapped, in `debug`."""
+        told: Events = ()
+        if mode in self.options.modes:
+            told = (Event(mode, payload, self.ns),)
+        if "debug" in self.options.modes:
+            when = datetime.fromtimestamp(now, UTC).isoformat()
+            data = {"step": step, "timestamp": when, "type": kind, "payload": payload}
+            told = (*told, Event("debug", data, self.ns))
+        return told
+
+
+def _rank(task: Task) -> tuple[bool, int, str]:
+    """Sends first, in their order, then nodes by name."""
+    return (not task.is_send, task.place if task.is_send else 0, task.name)

@@ -159,3 +159,5 @@ class Options(NamedTuple):
     """Keys of `values` events; None: all."""
     metadata: Mapping[str, Any] = NOTHING
     ns: tuple[str, ...] = ()
+    place: tuple[str, str, int] = ("", "", 0)
+    """Thread, scope and number of the branch, for the configs of checkpoints."""
