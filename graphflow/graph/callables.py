@@ -110,7 +110,7 @@ def first_hint(target: Any, known: Any) -> Any:
         target: The callable.
         known: The state schema; recognised without resolving hints.
     """
-    annotated = _annotated(target)
+    annotated = target if type(target) is FunctionType else _annotated(target)
     hints = getattr(annotated, "__annotations__", None)
     if not hints:
         return None
@@ -137,8 +137,10 @@ def literal_ends(target: Any, wrapper: Any = None) -> tuple[str, ...]:
         target: The callable.
         wrapper: The generic class around the literal, such as `Command`.
     """
-    annotated = _annotated(target)
+    annotated = target if type(target) is FunctionType else _annotated(target)
     hint = getattr(annotated, "__annotations__", {}).get("return")
+    if hint is None:
+        return ()
     if isinstance(hint, str):
         hint = _resolved(annotated, "return") if "Literal" in hint or "Command" in hint else None
     if wrapper is None:
