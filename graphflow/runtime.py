@@ -83,6 +83,7 @@ class TaskView(Protocol):
     answers: tuple[Any, ...]
     attempt: int
     head: int
+    failure: Any
 
     @property
     def name(self) -> str: ...
@@ -325,5 +326,6 @@ _INJECTABLE: dict[str, Callable[[TaskContext], Any]] = {
     "store": lambda context: context.run.store,
     "runtime": runtime_of,
     "previous": lambda context: None,
+    "error": lambda context: context.task.failure,
 }
 INJECTABLE = frozenset(_INJECTABLE)

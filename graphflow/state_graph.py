@@ -17,7 +17,7 @@ from itertools import pairwise
 from typing import Any, Generic, TypeVar, overload
 
 from graphflow.compiled import CompiledStateGraph
-from graphflow.graph.callables import callee_of, first_hint, literal_ends, name_of
+from graphflow.graph.callables import Callee, callee_of, first_hint, literal_ends, name_of
 from graphflow.graph.declaration import Declaration, NodeSpec, RouteSpec
 from graphflow.graph.lint import Finding, lint, warn
 from graphflow.graph.plan import make_plan
@@ -82,6 +82,7 @@ class StateGraph(Generic[StateT]):
         self._joins: dict[tuple[tuple[str, ...], str], None] = {}
         self._routes: dict[tuple[str, str], RouteSpec] = {}
         self._default_retry: tuple[RetryPolicy, ...] = ()
+        self._default_handler: Callee | None = None
 
     def _schema(self, declared: Any) -> Schema:
         known = self._schemas.get(id(declared))
@@ -100,6 +101,7 @@ class StateGraph(Generic[StateT]):
         metadata: Mapping[str, Any] | None = None,
         input_schema: type | None = None,
         retry_policy: RetryPolicy | Sequence[RetryPolicy] | None = None,
+        error_handler: Callable[..., Any] | None = None,
         destinations: Mapping[str, str] | Sequence[str] | None = None,
     ) -> StateGraph[StateT]:
         """Add a node and return the builder.
@@ -112,6 +114,9 @@ class StateGraph(Generic[StateT]):
             input_schema: Keys that it reads; default: the type hint of its first parameter, else
                 the state.
             retry_policy: When it runs again after an error; the first that matches decides.
+            error_handler: Runs in its place, in the same superstep, when it has finally failed;
+                gets the same input, and a `NodeError` as `error` if it asks for one. What it
+                returns is applied instead; the node's own edges are not followed.
             destinations: Where its Commands may go; for checks and drawings only.
 
         Raises:
@@ -133,6 +138,7 @@ class StateGraph(Generic[StateT]):
             defer,
             _policies(retry_policy),
             tuple(destinations) if destinations else literal_ends(target, Command),
+            _handler(error_handler, name),
             metadata,
             target if isinstance(target, CompiledStateGraph) else None,
         )
@@ -145,17 +151,24 @@ class StateGraph(Generic[StateT]):
         return self._schema(hint) if is_annotated_class(hint) else None
 
     def set_node_defaults(
-        self, *, retry_policy: RetryPolicy | Sequence[RetryPolicy] | None = None
+        self,
+        *,
+        retry_policy: RetryPolicy | Sequence[RetryPolicy] | None = None,
+        error_handler: Callable[..., Any] | None = None,
     ) -> StateGraph[StateT]:
         """Set what applies at `compile` to every node that does not say otherwise."""
         if retry_policy is not None:
             self._default_retry = _policies(retry_policy)
+        if error_handler is not None:
+            self._default_handler = _handler(error_handler, "set_node_defaults")
         return self
 
     def _finished_nodes(self) -> dict[str, NodeSpec]:
-        default = self._default_retry
+        retry, handler = self._default_retry, self._default_handler
+        if not retry and handler is None:
+            return dict(self._nodes)
         return {
-            name: spec if spec.retry else replace(spec, retry=default)
+            name: replace(spec, retry=spec.retry or retry, handler=spec.handler or handler)
             for name, spec in self._nodes.items()
         }
 
@@ -258,7 +271,7 @@ class StateGraph(Generic[StateT]):
             self._state,
             self._input,
             self._output,
-            self._finished_nodes() if self._default_retry else dict(self._nodes),
+            self._finished_nodes(),
             tuple(self._edges),
             tuple(self._joins),
             tuple(self._routes.values()),
@@ -329,6 +342,10 @@ def _policies(given: RetryPolicy | Sequence[RetryPolicy] | None) -> tuple[RetryP
     if given is None:
         return ()
     return (given,) if isinstance(given, RetryPolicy) else tuple(given)
+
+
+def _handler(target: Callable[..., Any] | None, node: str) -> Callee | None:
+    return None if target is None else callee_of(target, where=f"Error handler of `{node}`")
 
 
 def _ends(

@@ -127,8 +127,9 @@ class Machine:
             return self._finish(outcomes, now)
         rows: list[Row] = []
         events: Events = ()
+        handlers: list[Task] = []
         for outcome in outcomes:
-            rows += self._take(outcome, now)
+            rows += self._take(outcome, now, handlers)
             events = (*events, *teller.outcome(outcome, self.values, now))
         if self.error is None and superstep.is_finished:
             turn = self._finish(in_order(superstep.finished.values()), now)
@@ -136,8 +137,10 @@ class Machine:
         commit = self._commit_rows(rows, superstep.withdrawn(outcomes))
         if self.error is None and superstep.is_still:
             return self._stopped(commit, events)
-        status = Status.RUNNING if self.error is None else Status.FAILED
-        return self._turn(commit, events, (), status)
+        if self.error is not None:
+            return self._turn(commit, events, (), Status.FAILED)
+        events = (*events, *teller.starts(handlers, now))
+        return self._turn(commit, events, handlers, Status.RUNNING)
 
     def tick(self, now: float) -> Turn:
         """Hand out the tasks whose time to run again has come."""
@@ -324,15 +327,20 @@ class Machine:
 
     # -- one outcome --------------------------------------------------------------------------
 
-    def _take(self, outcome: Outcome, now: float) -> list[Row]:
+    def _take(self, outcome: Outcome, now: float, handlers: list[Task]) -> list[Row]:
         if outcome.interrupts is not None:
             return self.superstep.ask(outcome)
         if outcome.error is None:
             return self.superstep.finish(outcome)
-        return self._take_error(outcome.task, outcome.error, outcome, now)
+        return self._take_error(outcome.task, outcome.error, outcome, now, handlers)
 
     def _take_error(
-        self, task: Task, error: BaseException, outcome: Outcome, now: float
+        self,
+        task: Task,
+        error: BaseException,
+        outcome: Outcome,
+        now: float,
+        handlers: list[Task],
     ) -> list[Row]:
         if is_invalid_resume(error):
             self.superstep.refuse(outcome)
@@ -342,7 +350,10 @@ class Machine:
             task.attempt += 1
             self.retries.append((now + wait, task))
             return []
-        self.error = self.error or error
+        if task.node.handler is None or not isinstance(error, Exception):
+            self.error = self.error or error
+        else:
+            handlers.append(self.superstep.hand_over(task, error))
         earlier = self.origin.rows if task.head == self.origin.seq else ()
         return [Row(task.index, RowKind.ERROR, failures(earlier, task), repr(error))]
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from graphflow.checkpoint.records import Row, RowKind, Settled, Writes
 from graphflow.engine.turn import Outcome, Task
-from graphflow.types import Interrupt
+from graphflow.types import Interrupt, NodeError
 
 THE_RUN = -1
 """Place of rows that hold what a resuming Command wrote, not a task."""
@@ -84,6 +84,18 @@ class Superstep:
         assert outcome.error is not None
         self.refused[outcome.task.index] = outcome.error
 
+    def hand_over(self, task: Task, error: BaseException) -> Task:
+        """Put the error handler of a failed task's node in its place, and return it."""
+        handler = task.node.handler
+        assert handler is not None
+        taking_over = Task(
+            task.index, handler, task.values, task.is_send, task.arg, task.place,
+            task.step, task.steps_left, task.head, task.identify,
+        )  # fmt: skip
+        taking_over.failure = NodeError(task.node.name, error)
+        self.tasks[task.index] = taking_over
+        return taking_over
+
     def withdrawn(self, outcomes: Sequence[Outcome]) -> list[Row]:
         """Return what is taken back: answers that did not fit, questions nobody asks any more."""
         refused = {o.task.index for o in outcomes if o.task.index in self.refused}
@@ -114,7 +126,7 @@ class Superstep:
         recorded, unstored = self.recorded, self.unstored
         return tuple(
             Settled(
-                o.task.index if o.task.index < recorded else -1,
+                o.task.index if o.task.index < recorded and o.task.failure is None else -1,
                 o.task.node.name,
                 stored(o.writes, unstored),
                 tuple(o.task.asked.values()),
@@ -130,7 +142,9 @@ class Superstep:
             if row.place == THE_RUN:
                 continue
             task = self.tasks[row.place]
-            if row.kind is RowKind.RESULT:
+            if row.kind is RowKind.ERROR and task.node.handler is not None:
+                self.hand_over(task, RuntimeError(row.value))
+            elif row.kind is RowKind.RESULT:
                 self.finished[task.index] = Outcome(task, *row.value)
             elif row.kind is RowKind.QUESTION:
                 task.asked[row.number] = row.value

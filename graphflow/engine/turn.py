@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from graphflow.checkpoint.records import NOTHING, Commit, Pending, Row, Writes
 from graphflow.events import Event
 from graphflow.graph.plan import Node
-from graphflow.types import Interrupt, Send
+from graphflow.types import Interrupt, NodeError, Send
 
 Target = str | Send
 """A node's name, `END`, or a `Send`."""
@@ -37,8 +37,8 @@ class Task:
     What changes when it runs again: `answers`, `asked`, `replies` and `attempt`.
     """
 
-    __slots__ = ("answers", "arg", "asked", "attempt", "head", "identify", "index", "is_send",
-                 "node", "place", "replies", "step", "steps_left", "values")  # fmt: skip
+    __slots__ = ("answers", "arg", "asked", "attempt", "failure", "head", "identify", "index",
+                 "is_send", "node", "place", "replies", "step", "steps_left", "values")  # fmt: skip
 
     def __init__(
         self,
@@ -73,6 +73,8 @@ class Task:
         self.answers: tuple[Any, ...] = ()
         """Answers to its own questions, in order."""
         self.attempt = 1
+        self.failure: NodeError | None = None
+        """Of an error handler: what it handles."""
 
     @property
     def name(self) -> str:

@@ -24,6 +24,8 @@ class NodeSpec:
     retry: tuple[RetryPolicy, ...] = ()
     destinations: tuple[str, ...] = ()
     """Where its Commands may go, as far as declared."""
+    handler: Callee | None = None
+    """What runs in its place when it has finally failed."""
     metadata: Mapping[str, Any] | None = None
     subgraph: Any = None
     """The compiled graph that the node is, if it is one."""

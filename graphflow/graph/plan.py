@@ -63,6 +63,8 @@ class Node:
     triggers: tuple[str, ...]
     """What can start it, as contract §9 shows it in `tasks` events."""
     subgraph: Any
+    handler: Node | None = None
+    """What runs in its place when it has finally failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +199,24 @@ def _node(spec: NodeSpec, order: int, wiring: _Wiring, readers: _Readers) -> Nod
         spec.retry,
         (f"branch:to:{name}", *sorted(wiring.joins_into.get(name, ()))),
         spec.subgraph,
+        None if spec.handler is None else _handler(spec, schema, readers),
     )
+
+
+def _handler(spec: NodeSpec, schema: Schema, readers: _Readers) -> Node:
+    """Return a node's error handler: it reads what the node reads, and no edge leaves it."""
+    name = handler_name(spec.name)
+    callee = spec.handler
+    assert callee is not None
+    read = readers.of(schema)
+    return Node(
+        name, Pending(name), 0, callee, schema, read, (), (), (), False, spec.retry, (), None
+    )
+
+
+def handler_name(node: str) -> str:
+    """Return what updates and results call the error handler of a node."""
+    return f"__error_handler__{node}"
 
 
 def _route(route: RouteSpec, source: Schema, readers: _Readers) -> Route:
