@@ -140,7 +140,7 @@ class Machine:
         if self.error is not None:
             return self._turn(commit, events, (), Status.FAILED)
         events = (*events, *teller.starts(handlers, now))
-        return self._turn(commit, events, handlers, Status.RUNNING)
+        return self._turn(commit, events, tuple(handlers), Status.RUNNING)
 
     def tick(self, now: float) -> Turn:
         """Hand out the tasks whose time to run again has come."""
