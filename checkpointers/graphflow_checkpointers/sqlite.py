@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import threading
+import weakref
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -68,12 +69,14 @@ class SqliteCheckpointer(Checkpointer):
         self._thread: ThreadPoolExecutor | None = None
         try:
             self._connection = sqlite3.connect(
-                self.path, busy_timeout, isolation_level=None, check_same_thread=False
+                self.path, timeout=busy_timeout, isolation_level=None, check_same_thread=False
             )
         except sqlite3.OperationalError as error:
             raise CheckpointError(
                 f"Cannot open {self.path}: {error}. Does its folder exist and may it be written?"
             ) from error
+        # Whoever forgets to close it, as notebooks do, gets it closed.
+        weakref.finalize(self, self._connection.close)
         try:
             _prepare(self._connection, self.path, synchronous)
         except BaseException:
@@ -138,7 +141,7 @@ class SqliteCheckpointer(Checkpointer):
         self, thread: str, scope: str, name: str, parent: int | None, parent_seq: int
     ) -> Operation[Branch]:
         yield Statement(sql.ADD_THREAD, (thread,))
-        made = yield Statement(sql.ADD_BRANCH, (thread, scope, name, parent, parent_seq))
+        made = yield Statement(sql.ADD_BRANCH, (scope, scope, name, parent, parent_seq, thread))
         if not made:
             raise HeadMoved(
                 f"Thread {thread!r} has a branch {name!r} already: another run made it first. "
@@ -157,7 +160,7 @@ class SqliteCheckpointer(Checkpointer):
         for seq, created, body in frames:
             at = key(branch, seq)
             added = yield Statement(
-                sql.APPEND, (branch, before, at, created, crc32(body), body, end)
+                sql.APPEND, (at, created, crc32(body), body, branch, before, before, before, end)
             )
             if added != 1:
                 yield from self._refuse(branch, head)
@@ -187,7 +190,7 @@ class SqliteCheckpointer(Checkpointer):
             yield from self._refuse(branch, head)
         at = key(branch, head)
         for index, kind, number, body in rows:
-            added = yield Statement(sql.PUT_ROW, (at, index, kind, number, crc32(body), body))
+            added = yield Statement(sql.PUT_ROW, (at, index, kind, number, at, crc32(body), body))
             if added != 1 and kind == RowKind.ANSWER:
                 raise AlreadyAnswered(
                     f"Question {number + 1} of this task was answered by somebody else; "

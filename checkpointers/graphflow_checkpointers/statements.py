@@ -88,21 +88,21 @@ ADD_THREAD: Final = "INSERT INTO graphflow_thread(name) VALUES(?) ON CONFLICT DO
 
 ADD_BRANCH: Final = """
     INSERT INTO graphflow_branch(thread, scope, ordinal, name, parent, parent_seq)
-    SELECT t.id, ?2,
-           (SELECT count(*) FROM graphflow_branch b WHERE b.thread = t.id AND b.scope = ?2),
-           ?3, ?4, ?5
-    FROM graphflow_thread t WHERE t.name = ?1
+    SELECT t.id, ?,
+           (SELECT count(*) FROM graphflow_branch b WHERE b.thread = t.id AND b.scope = ?),
+           ?, ?, ?
+    FROM graphflow_thread t WHERE t.name = ?
     ON CONFLICT DO NOTHING
     RETURNING id, ordinal"""
 
-# One statement, one transaction: the insert happens only while `?2` is the head, that is, there is
-# such a frame (or the branch begins there) and nothing lies behind it.
+# One statement, one transaction: the insert happens only while the head is the given one, that is,
+# there is such a frame (or the branch begins there) and nothing lies behind it.
 APPEND: Final = """
     INSERT INTO graphflow_frame(id, created, crc, body)
-    SELECT ?3, ?4, ?5, ?6 FROM graphflow_branch
-    WHERE id = ?1
-      AND ((id << 28) + parent_seq = ?2 OR EXISTS (SELECT 1 FROM graphflow_frame WHERE id = ?2))
-      AND NOT EXISTS (SELECT 1 FROM graphflow_frame WHERE id > ?2 AND id <= ?7)"""
+    SELECT ?, ?, ?, ? FROM graphflow_branch
+    WHERE id = ?
+      AND ((id << 28) + parent_seq = ? OR EXISTS (SELECT 1 FROM graphflow_frame WHERE id = ?))
+      AND NOT EXISTS (SELECT 1 FROM graphflow_frame WHERE id > ? AND id <= ?)"""
 
 HEAD: Final = """
     SELECT coalesce((SELECT f.id - (b.id << 28) FROM graphflow_frame f
@@ -114,8 +114,8 @@ DROP_ROWS: Final = "DELETE FROM graphflow_row WHERE frame = ?"
 
 PUT_ROW: Final = """
     INSERT INTO graphflow_row(frame, task, kind, number, place, crc, body)
-    SELECT ?1, ?2, ?3, ?4,
-           (SELECT coalesce(max(place), 0) + 1 FROM graphflow_row WHERE frame = ?1), ?5, ?6
+    SELECT ?, ?, ?, ?,
+           (SELECT coalesce(max(place), 0) + 1 FROM graphflow_row WHERE frame = ?), ?, ?
     WHERE true ON CONFLICT DO NOTHING"""
 
 DROP_ROW: Final = """
