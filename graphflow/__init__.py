@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from graphflow.compiled import CompiledStateGraph as CompiledStateGraph
     from graphflow.errors import *  # noqa: F403  # re-exported below by name
     from graphflow.runtime import ExecutionInfo as ExecutionInfo
+    from graphflow.runtime import RunControl as RunControl
     from graphflow.runtime import Runtime as Runtime
     from graphflow.runtime import get_config as get_config
     from graphflow.runtime import get_runtime as get_runtime
@@ -42,7 +43,8 @@ _HOMES = {
         "PregelTask GraphOutput NodeError StreamWriter Durability"
     ),
     "graphflow.runtime": (
-        "interrupt Runtime ExecutionInfo get_config get_runtime get_store get_stream_writer"
+        "interrupt Runtime RunControl ExecutionInfo get_config get_runtime get_store "
+        "get_stream_writer"
     ),
     "graphflow.state.messages": (
         "Message MessageChunk HumanMessage AIMessage SystemMessage ToolMessage ToolCall Usage "
@@ -58,8 +60,8 @@ _HOMES = {
         "InvalidUpdateError GraphRecursionError EmptyInputError GraphWarning NodeCancelledError "
         "SwallowedInterruptError CheckpointError CorruptCheckpointError ForeignDatabaseError "
         "StoreTooNewError StoreFullError UnknownCheckpointError CheckpointConflict HeadMoved "
-        "AlreadyAnswered UnknownInterruptError GraphSignal GraphInterrupt ParentCommand "
-        "is_invalid_resume"
+        "AlreadyAnswered UnknownInterruptError GraphSignal GraphInterrupt GraphDrained "
+        "ParentCommand is_invalid_resume"
     ),
 }
 _WHERE = {name: module for module, names in _HOMES.items() for name in names.split()}

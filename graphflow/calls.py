@@ -11,6 +11,7 @@ from graphflow.engine import chunks
 from graphflow.engine.turn import Options
 from graphflow.events import LIVE, Event
 from graphflow.graph.plan import Plan
+from graphflow.runtime import RunControl
 from graphflow.state.schema import Schema
 from graphflow.types import INTERRUPT, Config, Durability, Interrupt
 
@@ -33,6 +34,7 @@ class Call:
     interrupt_before: frozenset[str]
     interrupt_after: frozenset[str]
     durability: Durability
+    control: RunControl | None
     subgraphs: bool
     version: str
     scope: tuple[str, ...] = ()
@@ -49,6 +51,7 @@ class Call:
             interrupt_before=self.interrupt_before,
             interrupt_after=self.interrupt_after,
             output_keys=self.output_keys,
+            draining=None if self.control is None else self.control.drain_reason,
             metadata=run_metadata(self.config) if records else {},
         )
 

@@ -34,7 +34,7 @@ from graphflow.nesting import Nested, nest
 from graphflow.opening import place_of
 from graphflow.reading import Reader, chosen
 from graphflow.running import Run
-from graphflow.runtime import current_or_none
+from graphflow.runtime import RunControl, current_or_none
 from graphflow.thread import Thread
 from graphflow.types import (
     Config,
@@ -171,7 +171,8 @@ class CompiledStateGraph:
             stream_mode: `values`, `updates` (default), `custom` or `messages`, or a list of them;
                 with a list each chunk is `(mode, payload)`.
             options: `context`, `output_keys`, `interrupt_before`, `interrupt_after`, `durability`
-                (`"sync"`, `"async"`, `"exit"`), `subgraphs`, `print_mode`, `debug`, `version`.
+                (`"sync"`, `"async"`, `"exit"`), `control` (a `RunControl`), `subgraphs`,
+                `print_mode`, `debug`, `version`.
         """
         modes, is_single = stream_modes(stream_mode, "updates")
         run = self._run(input, config, modes=modes, is_single=is_single, **options)
@@ -437,6 +438,7 @@ class CompiledStateGraph:
         interrupt_before: Sequence[str] | str | None = None,
         interrupt_after: Sequence[str] | str | None = None,
         durability: Durability | None = None,
+        control: RunControl | None = None,
         subgraphs: bool = False,
         debug: bool | None = None,
         version: str = "v1",
@@ -460,6 +462,7 @@ class CompiledStateGraph:
             before,
             after,
             durability or "async",
+            control if nested is None or control is not None else nested.task.run.control,
             subgraphs,
             version,
             () if nested is None else nested.scope,

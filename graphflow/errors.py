@@ -94,6 +94,17 @@ class GraphInterrupt(GraphSignal):
         self.interrupts = tuple(interrupts)
 
 
+class GraphDrained(GraphSignal):
+    """A run stopped because it was asked to (`RunControl.request_drain`), with work left.
+
+    Its state is saved; go on with `invoke(None, config)`.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"Graph drained: {reason}")
+        self.reason = reason
+
+
 class ParentCommand(GraphSignal):
     """A `Command(graph=Command.PARENT)` on its way out of a graph to the one that called it."""
 

@@ -98,6 +98,7 @@ class Run:
         context = RunContext(
             call.config,
             context=call.context,
+            control=call.control,
             store=self.memory,
             wanted=heard,
             forwarded=heard if call.subgraphs else frozenset(),

@@ -20,10 +20,33 @@ from graphflow.types import Config, Durability, Interrupt, StreamWriter
 Ctx = TypeVar("Ctx")
 
 
+class RunControl:
+    """A handle to ask runs to stop after the superstep they are in; from any thread."""
+
+    __slots__ = ("drain_reason",)
+
+    def __init__(self) -> None:
+        self.drain_reason: str | None = None
+        """Why runs shall stop; None: they need not."""
+
+    @property
+    def drain_requested(self) -> bool:
+        """Whether runs shall stop."""
+        return self.drain_reason is not None
+
+    def request_drain(self, reason: str = "shutdown") -> None:
+        """Let runs with this control finish and save their superstep.
+
+        Those that have work left then raise `GraphDrained`.
+        """
+        self.drain_reason = reason
+
+
 class RunContext:
     """What all tasks of one run share."""
 
-    __slots__ = ("answers", "checkpoints", "config", "context", "durability", "forwarded",
+    __slots__ = ("answers", "checkpoints", "config", "context", "control", "durability",
+                 "forwarded",
                  "ordinal", "parents", "scope", "sink", "store", "streamed", "thread",
                  "wanted")  # fmt: skip
 
@@ -32,6 +55,7 @@ class RunContext:
         config: Config,
         *,
         context: Any = None,
+        control: RunControl | None = None,
         store: Any = None,
         scope: tuple[str, ...] = (),
         wanted: frozenset[str] = frozenset(),
@@ -46,6 +70,7 @@ class RunContext:
     ) -> None:
         self.config = config
         self.context = context
+        self.control = control
         self.store = store
         self.scope = scope
         """The graphs around its nodes: `()` in the root graph."""
@@ -296,6 +321,7 @@ class Runtime(Generic[Ctx]):
     store: Any = None
     stream_writer: StreamWriter = lambda _: None
     previous: Any = None
+    control: RunControl | None = None
     execution_info: ExecutionInfo | None = None
 
 
@@ -311,7 +337,11 @@ def runtime_of(context: TaskContext) -> Runtime[Any]:
         configurable.get("thread_id"), "|".join(context.ns), context.task.id, context.task.attempt
     )
     return Runtime(
-        context.run.context, context.run.store, context.write_custom, execution_info=info
+        context.run.context,
+        context.run.store,
+        context.write_custom,
+        control=context.run.control,
+        execution_info=info,
     )
 
 

@@ -18,10 +18,15 @@ from graphflow.checkpoint.records import Writes
 from graphflow.engine.machine import Machine
 from graphflow.engine.returns import read_path, read_return
 from graphflow.engine.turn import Outcome, Target, Task
-from graphflow.errors import GraphInterrupt, ParentCommand, SwallowedInterruptError
+from graphflow.errors import (
+    GraphDrained,
+    GraphInterrupt,
+    ParentCommand,
+    SwallowedInterruptError,
+)
 from graphflow.graph.callables import Callee
 from graphflow.graph.plan import Node, Plan, Route
-from graphflow.runtime import TaskContext, emit_message, injected
+from graphflow.runtime import RunContext, TaskContext, emit_message, injected
 from graphflow.state.schema import Schema
 from graphflow.types import START
 
@@ -154,6 +159,12 @@ def _route_input(plan: Plan, route: Route, task: Task, values: Any, writes: Any)
     return shown
 
 
+def heed(context: RunContext, machine: Machine) -> None:
+    """Tell the machine if the run was asked to stop."""
+    if context.control is not None:
+        machine.draining = context.control.drain_reason
+
+
 def failed(task: Task, error: BaseException) -> Outcome:
     """Return the outcome of an attempt that raised.
 
@@ -162,6 +173,8 @@ def failed(task: Task, error: BaseException) -> Outcome:
     """
     if isinstance(error, GraphInterrupt):
         return Outcome(task, interrupts=error.interrupts)
+    if isinstance(error, GraphDrained):  # of a graph inside: the task goes on with it later
+        return Outcome(task, interrupts=())
     if not isinstance(error, Exception):
         raise error
     error.add_note(f"During task with name '{task.name}' and id '{task.id}'")

@@ -15,7 +15,7 @@ from contextvars import copy_context
 from types import CoroutineType
 from typing import Any
 
-from graphflow.drivers.call import acarry, failed, perform
+from graphflow.drivers.call import acarry, failed, heed, perform
 from graphflow.drivers.saving import Saver
 from graphflow.drivers.workers import AT_MOST
 from graphflow.engine.machine import Machine
@@ -70,12 +70,15 @@ class LoopDriver:
                     break
                 tasks = turn.tasks
                 if inline and len(tasks) == 1 and not self.running:
-                    turn = machine.complete((await self._perform(tasks[0]),), time.time())
+                    outcomes = [await self._perform(tasks[0])]
+                    heed(self.context, machine)
+                    turn = machine.complete(outcomes, time.time())
                     continue
                 self._hand_out(tasks)
                 async for event in self._events_until_outcome(turn.wake_at):
                     yield event
                 outcomes, now = self._outcomes(), time.time()
+                heed(self.context, machine)
                 turn = machine.complete(outcomes, now) if outcomes else machine.tick(now)
         finally:
             await self._stop()

@@ -12,7 +12,7 @@ from contextvars import copy_context
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from graphflow.drivers.call import carry, failed, perform
+from graphflow.drivers.call import carry, failed, heed, perform
 from graphflow.drivers.portal import on_portal
 from graphflow.drivers.saving import Saver
 from graphflow.drivers.workers import Workers
@@ -67,11 +67,14 @@ class ThreadDriver:
                     break
                 tasks = turn.tasks
                 if inline and len(tasks) == 1 and not self.running:
-                    turn = machine.complete((self._perform(tasks[0]),), time.time())
+                    outcomes = (self._perform(tasks[0]),)
+                    heed(self.context, machine)
+                    turn = machine.complete(outcomes, time.time())
                     continue
                 for task in tasks:
                     self._hand_out(task)
                 outcomes = yield from self._gather(turn.wake_at)
+                heed(self.context, machine)
                 now = time.time()
                 turn = machine.complete(outcomes, now) if outcomes else machine.tick(now)
             yield from self._wind_up()

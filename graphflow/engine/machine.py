@@ -25,7 +25,7 @@ from graphflow.engine.retries import retry_wait
 from graphflow.engine.superstep import THE_RUN, Superstep, failures
 from graphflow.engine.telling import Events, Teller
 from graphflow.engine.turn import Options, Outcome, Start, Status, Target, Task, Turn
-from graphflow.errors import GraphRecursionError, is_invalid_resume
+from graphflow.errors import GraphDrained, GraphRecursionError, is_invalid_resume
 from graphflow.graph.plan import Plan
 from graphflow.ids import digest
 from graphflow.state.deltas import SET
@@ -53,6 +53,8 @@ class Machine:
         """The superstep at which the recursion limit is reached."""
         self.status = Status.RUNNING
         self.error: BaseException | None = None
+        self.draining = options.draining
+        """Why the run shall stop after this superstep; None: it need not."""
         self.passed: dict[str, Any] = {}
         """Answers to questions of graphs inside this one, by the question's id."""
         self.waiting = Waiting(plan, start.joins, start.deferred)
@@ -81,6 +83,9 @@ class Machine:
         self._enter(pending)
         task = self.superstep.tasks[0]
         events = self._told(frames) if self.teller.checkpoints else ()
+        if self.draining is not None:
+            self.error = GraphDrained(self.draining)
+            return self._turn(self._commit(frames), events, (), Status.FAILED)
         if self.plan.start.routes:
             return self._turn(self._commit(frames), events, (task,), Status.RUNNING)
         turn = self._finish([Outcome(task, writes, targets)], now, frames)
@@ -265,6 +270,9 @@ class Machine:
             return Status.DONE
         if before and any(task.name in before for task in pending):
             return Status.WAITING
+        if self.draining is not None:
+            self.error = GraphDrained(self.draining)
+            return Status.FAILED
         return Status.RUNNING
 
     def _stopped(self, commit: Commit | None, events: Events) -> Turn:
@@ -272,6 +280,9 @@ class Machine:
         superstep = self.superstep
         if superstep.refused:
             self.error = next(iter(superstep.refused.values()))
+            return self._turn(commit, events, (), Status.FAILED)
+        if self.draining is not None and not superstep.questions():
+            self.error = GraphDrained(self.draining)
             return self._turn(commit, events, (), Status.FAILED)
         if any(outcome.writes for outcome in superstep.finished.values()):
             events = (*events, *self.teller.state(self.output()))

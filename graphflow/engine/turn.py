@@ -160,6 +160,8 @@ class Options(NamedTuple):
     output_keys: tuple[str, ...] | None = None
     """Keys of `values` events; None: all."""
     metadata: Mapping[str, Any] = NOTHING
+    draining: str | None = None
+    """Why the run shall stop before it has begun; None: it need not."""
     ns: tuple[str, ...] = ()
     place: tuple[str, str, int] = ("", "", 0)
     """Thread, scope and number of the branch, for the configs of checkpoints."""

@@ -114,20 +114,21 @@ def first_hint(target: Any, known: Any) -> Any:
     hints = getattr(annotated, "__annotations__", None)
     if not hints:
         return None
-    name, hint = next(iter(hints.items()))
-    if name == "return" or hint is known or not _is_first(annotated, name):
+    name = _first_parameter(annotated)
+    hint = hints.get(name)
+    if hint is None or hint is known:
         return None
     if isinstance(hint, str):
         hint = _resolved(annotated, name)
     return None if hint is known else hint
 
 
-def _is_first(function: Any, name: str) -> bool:
-    function = getattr(function, "__func__", function)
-    code = getattr(function, "__code__", None)
-    if code is None:
-        return True
-    return name in code.co_varnames[:2] and name not in code.co_varnames[2:]
+def _first_parameter(function: Any) -> str:
+    """Return the name of the first parameter that a caller gives; "" where there is none."""
+    is_bound = isinstance(function, MethodType)
+    code = getattr(getattr(function, "__func__", function), "__code__", None)
+    names: tuple[str, ...] = () if code is None else code.co_varnames[: code.co_argcount]
+    return names[is_bound] if len(names) > is_bound else ""
 
 
 def literal_ends(target: Any, wrapper: Any = None) -> tuple[str, ...]:
