@@ -146,7 +146,7 @@ class StateGraph(Generic[StateT]):
 
     def _node_schema(self, target: Any, declared: type | None) -> Schema | None:
         if isinstance(target, CompiledStateGraph):
-            return target.plan.input
+            return None  # it picks its own keys; they must not become keys of this graph
         hint = declared or first_hint(target, self.state_schema)
         return self._schema(hint) if is_annotated_class(hint) else None
 

@@ -70,11 +70,12 @@ class Recorder:
         frames = [frame for commit in gathered for frame in commit.frames]
         tip = frames[-1].seq if frames else self.head
         rows = [row for commit in gathered if commit.head == tip for row in commit.rows]
+        withdrawn = [row for commit in gathered if commit.head == tip for row in commit.withdrawn]
         drops = any(commit.closes_rows for commit in gathered)
-        if not frames and not rows:
+        if not (frames or rows or withdrawn):
             return None
         merged = (_merged(frames, self.head),) if frames else ()
-        return self.record(Commit(self.head, merged, tuple(rows), (), drops))
+        return self.record(Commit(self.head, merged, tuple(rows), tuple(withdrawn), drops))
 
     def record(self, commit: Commit) -> Operation[None]:
         """Encode a commit now; the operation that is returned stores it.
@@ -85,7 +86,7 @@ class Recorder:
         frames = [self._packed(frame) for frame in commit.frames]
         rows = [self._packed_row(row) for row in commit.rows]
         head, self.head = self.head, frames[-1].seq if frames else self.head
-        if self.branch is not None and frames and not rows:
+        if self.branch is not None and frames and not rows and not commit.withdrawn:
             self._count(frames)
             return self.store.append(self.branch.id, head, frames, drop_rows=commit.closes_rows)
         return self._store(head, frames, rows, commit)
@@ -109,16 +110,17 @@ class Recorder:
         yield from store.end()
 
     def compaction(self) -> Operation[None] | None:
-        """Return what shortens the chain, if it has become long; to be run after a commit.
+        """Return what shortens the chain, if it has become long.
 
-        What it writes is derived, so nothing is lost if it fails.
+        To be asked for when a commit has been recorded, and run when it is stored. What it writes
+        is derived, so nothing is lost if it fails.
         """
         if self.chain_cost < self.chain_limit or self.branch is None:
             return None
+        self.chain_limit = _next_check(self.chain_cost)
         return self._compact(self.branch, self.head)
 
     def _compact(self, branch: Branch, seq: int) -> Operation[None]:
-        self.chain_limit = _next_check(self.chain_cost)
         live = yield from compact(
             self.store, self.codec, self.thread, self.scope, branch.ordinal, seq
         )

@@ -27,7 +27,7 @@ from graphflow.errors import (
 from graphflow.graph.callables import Callee
 from graphflow.graph.plan import Node, Plan, Route
 from graphflow.runtime import RunContext, TaskContext, emit_message, injected
-from graphflow.state.schema import Schema
+from graphflow.state.schema import LastStep, Schema
 from graphflow.types import START
 
 T = TypeVar("T")
@@ -66,6 +66,13 @@ async def acarry(steps: Generator[Any, Any, T], run: Callable[[Any], Awaitable[A
 
 class Blocking(functools.partial[Any]):
     """A blocking call that a driver makes where it does not block."""
+
+    def __call__(self, /, *args: Any, **keywords: Any) -> Any:
+        """Call; a `StopIteration` would pass for the end of whoever waits."""
+        try:
+            return super().__call__(*args, **keywords)
+        except StopIteration as error:
+            raise RuntimeError("the call raised StopIteration") from error
 
 
 _AWAITED = (CoroutineType, Blocking)
@@ -142,7 +149,7 @@ def node_input(node: Node, task: Task) -> Any:
 
 def _manage(values: dict[str, Any], schema: Schema, task: Task) -> None:
     for key, kind in schema.managed.items():
-        last = kind.__name__ == "_LastStep"
+        last = kind is LastStep
         values[key] = task.steps_left <= 1 if last else task.steps_left
 
 

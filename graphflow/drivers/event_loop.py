@@ -20,7 +20,7 @@ from graphflow.drivers.saving import Saver
 from graphflow.drivers.workers import AT_MOST
 from graphflow.engine.machine import Machine
 from graphflow.engine.turn import Outcome, Status, Task, Turn
-from graphflow.errors import NodeCancelledError
+from graphflow.errors import CheckpointError, NodeCancelledError
 from graphflow.events import Event
 from graphflow.runtime import RunContext, TaskContext, enter_task, leave_task
 
@@ -51,6 +51,9 @@ class LoopDriver:
         self.running: set[asyncio.Task[None]] = set()
         self.arrived: deque[Outcome | Event | BaseException] = deque()
         self.arrival: asyncio.Future[None] | None = None
+        self.stopping = False
+        self.threads: ThreadPoolExecutor | None = None
+        """Where blocking nodes run; each run has its own, so that nested ones never starve."""
         context.sink = self._emit
 
     async def run(self, turn: Turn) -> AsyncIterator[Event]:
@@ -80,12 +83,25 @@ class LoopDriver:
                 outcomes, now = self._outcomes(), time.time()
                 heed(self.context, machine)
                 turn = machine.complete(outcomes, now) if outcomes else machine.tick(now)
+        except CheckpointError as lost:
+            if machine.error is not None:
+                raise machine.error from lost
+            raise
         finally:
             await self._stop()
-            if self.saver is not None:
-                await self.saver.afinish()
+            await self._finish_saving()
         if machine.error is not None:
             raise machine.error
+
+    async def _finish_saving(self) -> None:
+        if self.saver is None:
+            return
+        try:
+            await self.saver.afinish()
+        except CheckpointError as lost:
+            if self.machine.error is not None:
+                raise self.machine.error from lost
+            raise
 
     async def _perform(self, task: Task) -> Outcome:
         context = TaskContext(self.context, task)
@@ -103,6 +119,9 @@ class LoopDriver:
         current = asyncio.current_task()
         if current is None or current.cancelling():
             raise error
+        return self._cancelled_itself(task, error)
+
+    def _cancelled_itself(self, task: Task, error: asyncio.CancelledError) -> Outcome:
         told = NodeCancelledError(f"Node '{task.name}' raised CancelledError by itself.")
         told.__cause__ = error
         return failed(task, told)
@@ -110,7 +129,9 @@ class LoopDriver:
     def _awaitable(self, wanted: Any) -> Any:
         if type(wanted) is CoroutineType or hasattr(wanted, "__await__"):
             return wanted
-        return self.loop.run_in_executor(_threads(), copy_context().run, wanted)
+        if self.threads is None:
+            self.threads = ThreadPoolExecutor(AT_MOST, thread_name_prefix="graphflow-node")
+        return self.loop.run_in_executor(self.threads, copy_context().run, wanted)
 
     def _hand_out(self, tasks: Sequence[Task]) -> None:
         self.queued.extend(tasks)
@@ -121,8 +142,10 @@ class LoopDriver:
     async def _job(self, task: Task) -> None:
         try:
             self._arrive(await self._perform(task))
-        except asyncio.CancelledError:
-            raise
+        except asyncio.CancelledError as error:
+            if self.stopping:
+                raise
+            self._arrive(self._cancelled_itself(task, error))
         except BaseException as error:  # handed to the run, which raises it
             self._arrive(error)
         finally:
@@ -185,23 +208,17 @@ class LoopDriver:
 
     async def _stop(self) -> None:
         """Cancel what still runs, and keep what its siblings finished meanwhile."""
+        self.stopping = True
         self.queued.clear()
         for job in (running := tuple(self.running)):
             job.cancel()
+        if self.threads is not None:
+            self.threads.shutdown(wait=False, cancel_futures=True)
         if running:
             await asyncio.gather(*running, return_exceptions=True)
         late = [item for item in self.arrived if isinstance(item, Outcome)]
         self.arrived.clear()
-        if late and self.machine.error is not None:
+        if late:
             turn = self.machine.complete(late, time.time())
             if turn.commit is not None and self.saver is not None:
                 await self.saver.asave(turn.commit)
-
-
-_pool: list[ThreadPoolExecutor] = []
-
-
-def _threads() -> ThreadPoolExecutor:
-    if not _pool:
-        _pool.append(ThreadPoolExecutor(AT_MOST, thread_name_prefix="graphflow-node"))
-    return _pool[0]

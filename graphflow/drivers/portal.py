@@ -7,6 +7,7 @@ notebook whose own loop is running.
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from collections.abc import Coroutine
 from typing import Any, TypeVar
@@ -36,12 +37,23 @@ class Portal:
                 "invoke()/stream() was called from a node that runs on graphflow's own event loop, "
                 "and would wait for itself. In an async node write `await graph.ainvoke(...)`."
             )
-        future = asyncio.run_coroutine_threadsafe(coroutine, self.loop)
+        future = asyncio.run_coroutine_threadsafe(_guarded(coroutine), self.loop)
         try:
-            return future.result()
+            result, error = future.result()
         except BaseException:
             future.cancel()
             raise
+        if error is not None:
+            raise error
+        return result  # type: ignore[return-value]  # without error it is there
+
+
+async def _guarded(coroutine: Coroutine[Any, Any, T]) -> tuple[T | None, BaseException | None]:
+    """Keep what would end the loop itself, an exit or Ctrl-C, for the caller."""
+    try:
+        return await coroutine, None
+    except (SystemExit, KeyboardInterrupt) as error:
+        return None, error
 
 
 def on_portal(coroutine: Coroutine[Any, Any, T]) -> T:
@@ -51,6 +63,9 @@ def on_portal(coroutine: Coroutine[Any, Any, T]) -> T:
 
 _lock = threading.Lock()
 _portal: list[Portal] = []
+
+
+os.register_at_fork(after_in_child=_portal.clear)  # its thread does not survive a fork
 
 
 def portal() -> Portal:

@@ -7,6 +7,8 @@ behind; `exit` once, when the run ends.
 from __future__ import annotations
 
 import asyncio
+import os
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -17,6 +19,9 @@ from graphflow.checkpoint.recorder import Recorder
 from graphflow.checkpoint.records import Commit, RowKind
 from graphflow.errors import CheckpointError
 from graphflow.types import Durability
+
+Work = tuple[Operation[None], Operation[None] | None]
+"""A commit, and what shortens the chain after it."""
 
 
 class Saver:
@@ -36,27 +41,30 @@ class Saver:
         """Whether what was gathered for the exit shall be kept; asked when the run ends."""
         self.under_way: Any = None
 
-    def _operation(self, commit: Commit) -> Operation[None] | None:
+    def _work(self, commit: Commit) -> Work | None:
         if self.at_exit and not _claims_an_answer(commit):
             self.recorder.gather(commit)
             return None
-        return self.recorder.record(commit)
+        return self.recorder.record(commit), self.recorder.compaction()
+
+    def _rest(self) -> Work | None:
+        operation = self.recorder.flush() if self.is_wanted() else None
+        return None if operation is None else (operation, self.recorder.compaction())
 
     def save(self, commit: Commit) -> None:
         """Make a commit durable, or start to."""
-        operation = self._operation(commit)
-        if operation is None:
-            return
-        if not self.in_background or _claims_an_answer(commit):
-            self.settle()
-            self._store(operation)
+        work = self._work(commit)
+        if work is None:
             return
         self.settle()
-        self.under_way = _background().submit(self._store, operation)
+        if self.in_background and not _claims_an_answer(commit):
+            self.under_way = _background().submit(self._store, work)
+        else:
+            self._store(work)
 
-    def _store(self, operation: Operation[None]) -> None:
+    def _store(self, work: Work) -> None:
+        operation, compaction = work
         self.store.run(operation)
-        compaction = self.recorder.compaction()
         if compaction is not None:
             with suppress(CheckpointError):  # derived data: the commit stands, a later run tries
                 self.store.run(compaction)
@@ -70,24 +78,24 @@ class Saver:
     def finish(self) -> None:
         """Make everything durable that is not yet."""
         self.settle()
-        operation = self.recorder.flush() if self.is_wanted() else None
-        if operation is not None:
-            self._store(operation)
+        work = self._rest()
+        if work is not None:
+            self._store(work)
 
     async def asave(self, commit: Commit) -> None:
         """As `save`, on an event loop."""
-        operation = self._operation(commit)
-        if operation is None:
+        work = self._work(commit)
+        if work is None:
             return
         await self.asettle()
         if self.in_background and not _claims_an_answer(commit):
-            self.under_way = asyncio.ensure_future(self._astore(operation))
+            self.under_way = asyncio.ensure_future(self._astore(work))
         else:
-            await self._astore(operation)
+            await self._astore(work)
 
-    async def _astore(self, operation: Operation[None]) -> None:
+    async def _astore(self, work: Work) -> None:
+        operation, compaction = work
         await self.store.arun(operation)
-        compaction = self.recorder.compaction()
         if compaction is not None:
             with suppress(CheckpointError):  # as in `_store`
                 await self.store.arun(compaction)
@@ -101,19 +109,24 @@ class Saver:
     async def afinish(self) -> None:
         """As `finish`, on an event loop."""
         await self.asettle()
-        operation = self.recorder.flush() if self.is_wanted() else None
-        if operation is not None:
-            await asyncio.shield(asyncio.ensure_future(self._astore(operation)))
+        work = self._rest()
+        if work is not None:
+            await asyncio.shield(asyncio.ensure_future(self._astore(work)))
 
 
 def _claims_an_answer(commit: Commit) -> bool:
     return any(row.kind is RowKind.ANSWER for row in commit.rows)
 
 
+_lock = threading.Lock()
 _pool: list[ThreadPoolExecutor] = []
 
 
 def _background() -> ThreadPoolExecutor:
-    if not _pool:
-        _pool.append(ThreadPoolExecutor(4, thread_name_prefix="graphflow-save"))
-    return _pool[0]
+    with _lock:
+        if not _pool:
+            _pool.append(ThreadPoolExecutor(4, thread_name_prefix="graphflow-save"))
+        return _pool[0]
+
+
+os.register_at_fork(after_in_child=_pool.clear)  # threads do not survive a fork

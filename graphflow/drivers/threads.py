@@ -18,6 +18,7 @@ from graphflow.drivers.saving import Saver
 from graphflow.drivers.workers import Workers
 from graphflow.engine.machine import Machine
 from graphflow.engine.turn import Outcome, Status, Task, Turn
+from graphflow.errors import CheckpointError
 from graphflow.events import Event
 from graphflow.runtime import RunContext, TaskContext, enter_task, leave_task
 
@@ -48,6 +49,8 @@ class ThreadDriver:
         self.workers = Workers(max_concurrency)
         self.arrived: SimpleQueue[Outcome | Event | BaseException] = SimpleQueue()
         self.running = 0
+        self.own = copy_context()
+        """Where tasks run that the caller's thread performs: what they set stays in the run."""
         context.sink = self.arrived.put
 
     def run(self, turn: Turn) -> Iterator[Event]:
@@ -67,7 +70,7 @@ class ThreadDriver:
                     break
                 tasks = turn.tasks
                 if inline and len(tasks) == 1 and not self.running:
-                    outcomes = (self._perform(tasks[0]),)
+                    outcomes = (self.own.run(self._perform, tasks[0]),)
                     heed(self.context, machine)
                     turn = machine.complete(outcomes, time.time())
                     continue
@@ -78,12 +81,26 @@ class ThreadDriver:
                 now = time.time()
                 turn = machine.complete(outcomes, now) if outcomes else machine.tick(now)
             yield from self._wind_up()
+        except CheckpointError as lost:
+            if machine.error is not None:
+                raise machine.error from lost
+            raise
         finally:
+            self.workers.withdraw()
             self.workers.close()
-            if self.saver is not None:
-                self.saver.finish()
+            self._finish_saving()
         if machine.error is not None:
             raise machine.error
+
+    def _finish_saving(self) -> None:
+        if self.saver is None:
+            return
+        try:
+            self.saver.finish()
+        except CheckpointError as lost:
+            if self.machine.error is not None:
+                raise self.machine.error from lost
+            raise
 
     def _perform(self, task: Task) -> Outcome:
         context = TaskContext(self.context, task)

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from queue import SimpleQueue
+from contextlib import suppress
+from queue import Empty, SimpleQueue
 
 Job = Callable[[], object]
 
@@ -45,9 +46,10 @@ class Workers:
     def withdraw(self) -> int:
         """Take back the jobs that no thread has begun; return how many."""
         taken = 0
-        while not self.jobs.empty():
-            self.jobs.get()
-            taken += 1
+        with suppress(Empty):
+            while True:
+                self.jobs.get_nowait()
+                taken += 1
         return taken
 
     def close(self) -> None:

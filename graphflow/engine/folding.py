@@ -52,7 +52,11 @@ def fold(plan: Plan, values: dict[str, Any], writes: Iterable[Writes], memo: Any
     changed: dict[str, Any] = {}
     delta: dict[str, Sequence[Op]] = {}
     for key, parts in grouped.items():
-        value, ops = channels[key].fold(key, values.get(key, MISSING), parts, memo)
+        try:
+            value, ops = channels[key].fold(key, values.get(key, MISSING), parts, memo)
+        except Exception as error:
+            error.add_note(f"At key '{key}', when {parts!r:.500} was written to it.")
+            raise
         changed[key] = value
         delta[key] = ((SET, value),) if ops is None else ops
     if plan.state.kind == "pydantic":

@@ -223,6 +223,8 @@ class Machine:
         try:
             folded = self._fold(outcomes)
         except Exception as error:  # a reducer or a conflict: the superstep cannot be applied
+            names = ", ".join(repr(outcome.task.name) for outcome in outcomes)
+            error.add_note(f"While the writes of {names} were applied; none of them is stored.")
             self.error = error
             return self._turn(None, (), (), Status.FAILED)
         pending = next_frontier(self.plan, outcomes, self.waiting)
@@ -284,8 +286,12 @@ class Machine:
         if self.draining is not None and not superstep.questions():
             self.error = GraphDrained(self.draining)
             return self._turn(commit, events, (), Status.FAILED)
-        if any(outcome.writes for outcome in superstep.finished.values()):
-            events = (*events, *self.teller.state(self.output()))
+        if self.teller.values and any(o.writes for o in superstep.finished.values()):
+            try:
+                events = (*events, *self.teller.state(self.output()))
+            except Exception as error:  # what is finished by now cannot be applied together
+                self.error = error
+                return self._turn(commit, events, (), Status.FAILED)
         return self._turn(commit, events, (), Status.WAITING)
 
     def _turn(

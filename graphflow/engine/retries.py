@@ -27,7 +27,11 @@ def retry_wait(
         attempt: 1 for the first.
         jitter: A random number of [0, 1).
     """
-    policy = next((policy for policy in policies if _matches(policy, error)), None)
+    try:
+        policy = next((policy for policy in policies if _matches(policy, error)), None)
+    except Exception as failure:  # of the user's predicate: the node's error is what counts
+        error.add_note(f"retry_on could not tell whether to try again: {failure!r}.")
+        return None
     if policy is None or not isinstance(error, Exception):
         return None
     import tenacity

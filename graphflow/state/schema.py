@@ -28,16 +28,16 @@ from graphflow.state.channels import (
 from graphflow.types import ROOT
 
 
-class _LastStep:
+class LastStep:
     """Marks the managed value `IsLastStep`."""
 
 
-class _StepsLeft:
+class StepsLeft:
     """Marks the managed value `RemainingSteps`."""
 
 
-IsLastStep = Annotated[bool, _LastStep]
-RemainingSteps = Annotated[int, _StepsLeft]
+IsLastStep = Annotated[bool, LastStep]
+RemainingSteps = Annotated[int, StepsLeft]
 
 _QUALIFIERS = (Required, NotRequired, ReadOnly)
 _CONCRETE = {
@@ -60,7 +60,7 @@ class Schema:
     """`dict`, `dataclass`, `pydantic`, `object` (annotated class), or `root` (a bare type)."""
     channels: Mapping[str, Channel]
     managed: Mapping[str, type]
-    """Keys that the engine fills in: `_LastStep` or `_StepsLeft`."""
+    """Keys that the engine fills in: `LastStep` or `StepsLeft`."""
 
     @property
     def name(self) -> str:
@@ -207,7 +207,7 @@ def _bare(hint: Any) -> Any:
 def _managed(hint: Any) -> type | None:
     hint = _bare(hint)
     last = get_args(hint)[-1] if get_origin(hint) is Annotated else None
-    return last if last in (_LastStep, _StepsLeft) else None
+    return last if last in (LastStep, StepsLeft) else None
 
 
 def channel_of(key: str, hint: Any) -> Channel:

@@ -1,0 +1,176 @@
+"""A SQLite file of graphflow's: opened, recognised, and used by one caller at a time.
+
+The file's `application_id` says what it holds. A file that holds anything else is never written to.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, TypeVar
+
+from graphflow.errors import (
+    CheckpointError,
+    CorruptCheckpointError,
+    ForeignDatabaseError,
+    StoreFullError,
+    StoreTooNewError,
+)
+
+T = TypeVar("T")
+Synchronous = Literal["full", "normal"]
+
+
+class Contents(NamedTuple):
+    """What a file holds."""
+
+    name: str
+    """For messages: "memory store"."""
+    application: int
+    """SQLite's `application_id` of such a file."""
+    version: int
+    """Of the tables."""
+    tables: tuple[str, ...]
+    """Statements that make them."""
+
+
+class SqliteFile:
+    """One connection, one lock, one thread for asyncio callers.
+
+    Raises:
+        ForeignDatabaseError: The file holds something else; it was not touched.
+        StoreTooNewError: A newer graphflow made it; it was not touched.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        contents: Contents,
+        *,
+        synchronous: Synchronous = "full",
+        busy_timeout: float = 5.0,
+    ) -> None:
+        self.path = str(path)
+        self._lock = threading.RLock()
+        self._thread: ThreadPoolExecutor | None = None
+        try:
+            self._connection = sqlite3.connect(
+                self.path, timeout=busy_timeout, isolation_level=None, check_same_thread=False
+            )
+        except sqlite3.OperationalError as error:
+            raise CheckpointError(
+                f"Cannot open {self.path}: {error}. Does its folder exist and may it be written?"
+            ) from error
+        try:
+            self._prepare(contents, synchronous)
+        except BaseException:
+            self._connection.close()
+            raise
+
+    @contextmanager
+    def transaction(self, *, write: bool) -> Iterator[sqlite3.Connection]:
+        """Lend the connection for one transaction; an error takes back what it wrote.
+
+        Raises:
+            CheckpointError: SQLite refuses; the text says what to do.
+        """
+        with self._lock:
+            try:
+                self._connection.execute("BEGIN IMMEDIATE" if write else "BEGIN")
+                yield self._connection
+                self._connection.execute("COMMIT")
+            except BaseException as error:
+                self._take_back()
+                if isinstance(error, sqlite3.Error):
+                    raise _told(self.path, error) from error
+                raise
+
+    def execute(self, statement: str, values: tuple[Any, ...] = ()) -> sqlite3.Cursor:
+        """Run a statement inside `transaction`."""
+        return self._connection.execute(statement, values)
+
+    async def aside(self, work: Callable[[], T]) -> T:
+        """Do blocking work on the file's own thread."""
+        with self._lock:
+            if self._thread is None:
+                self._thread = ThreadPoolExecutor(1, thread_name_prefix="graphflow-sqlite")
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+    def close(self) -> None:
+        """Write the log back into the file and close it."""
+        if self._thread is not None:
+            self._thread.shutdown()
+        with self._lock:
+            self._connection.close()
+
+    def _take_back(self) -> None:
+        if self._connection.in_transaction:
+            self._connection.execute("ROLLBACK")
+
+    # -- opening -------------------------------------------------------------------------------
+
+    def _prepare(self, contents: Contents, synchronous: Synchronous) -> None:
+        try:
+            if self._is_empty(contents):
+                self._create(contents)
+            self._connection.execute("PRAGMA journal_mode=WAL")
+            self._connection.execute(
+                "PRAGMA synchronous=FULL" if synchronous == "full" else "PRAGMA synchronous=NORMAL"
+            )
+        except sqlite3.Error as error:
+            raise _told(self.path, error) from error
+
+    def _is_empty(self, contents: Contents) -> bool:
+        """Return whether there is nothing in the file; refuse what is not ours."""
+        application, version, tables = (
+            self._connection.execute(question).fetchone()[0]
+            for question in (
+                "PRAGMA application_id",
+                "PRAGMA user_version",
+                "SELECT count(*) FROM sqlite_schema",
+            )
+        )
+        if not tables and application in (0, contents.application):
+            return True
+        if application != contents.application:
+            raise ForeignDatabaseError(
+                f"{self.path} is a SQLite database, but no {contents.name} of graphflow. Nothing "
+                f"was written to it; give the {contents.name} a file of its own."
+            )
+        if version > contents.version:
+            raise StoreTooNewError(
+                f"{self.path} has table format {version}, this graphflow knows up to "
+                f"{contents.version}. Nothing was written to it; upgrade graphflow."
+            )
+        return False
+
+    def _create(self, contents: Contents) -> None:
+        with self.transaction(write=True) as connection:
+            if not self._is_empty(contents):  # another process was faster
+                return
+            for table in contents.tables:
+                connection.execute(table)
+            connection.execute(f"PRAGMA application_id={contents.application:d}")
+            connection.execute(f"PRAGMA user_version={contents.version:d}")
+
+
+def _told(path: str, error: sqlite3.Error) -> CheckpointError:
+    code: Any = getattr(error, "sqlite_errorcode", None)
+    primary = code & 0xFF if isinstance(code, int) else None
+    if primary == sqlite3.SQLITE_FULL:
+        return StoreFullError(f"The disk under {path} is full. Nothing was changed; make room.")
+    if primary == sqlite3.SQLITE_NOTADB:
+        return ForeignDatabaseError(f"{path} is no SQLite database; it was not touched.")
+    if primary == sqlite3.SQLITE_CORRUPT:
+        return CorruptCheckpointError(f"{path} is damaged ({error}). Restore it from a backup.")
+    if primary in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return CheckpointError(
+            f"{path} is locked by another process for longer than busy_timeout. Nothing was "
+            "changed; try again."
+        )
+    return CheckpointError(f"{path}: {error}. Nothing was changed.")
