@@ -40,7 +40,7 @@ _HOMES = {
     "graphflow.compiled": "CompiledStateGraph",
     "graphflow.types": (
         "START END Command Send Interrupt Overwrite RetryPolicy StateSnapshot StateUpdate "
-        "PregelTask GraphOutput NodeError StreamWriter Durability"
+        "PregelTask GraphOutput NodeError StreamMode StreamWriter Durability RunnableConfig"
     ),
     "graphflow.runtime": (
         "interrupt Runtime RunControl ExecutionInfo get_config get_runtime get_store "
@@ -48,11 +48,12 @@ _HOMES = {
     ),
     "graphflow.state.messages": (
         "Message MessageChunk HumanMessage AIMessage SystemMessage ToolMessage ToolCall Usage "
-        "RemoveMessage REMOVE_ALL_MESSAGES MessagesState add_messages"
+        "AnyMessage RemoveMessage REMOVE_ALL_MESSAGES MessagesState add_messages"
     ),
     "graphflow.state.schema": "IsLastStep RemainingSteps",
     "graphflow.state.channels": "UntrackedValue EphemeralValue",
-    "graphflow.checkpoint.memory": "MemoryCheckpointer",
+    "graphflow.checkpoint.memory": "MemoryCheckpointer InMemorySaver MemorySaver",
+    "graphflow.thread": "Thread RunResult",
     "graphflow.checkpoint.protocol": "Checkpointer",
     "graphflow.checkpoint.registry": "storable upcast",
     "graphflow.checkpoint.codec_errors": "CodecError NotStorable UnknownType CorruptData",

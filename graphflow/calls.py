@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from graphflow.engine import chunks
 from graphflow.engine.turn import Options
 from graphflow.events import LIVE, Event
 from graphflow.graph.plan import Plan
@@ -92,10 +91,15 @@ def _interrupts_of(data: Any) -> tuple[Any, tuple[Interrupt, ...]]:
     return {key: value for key, value in data.items() if key != INTERRUPT}, data[INTERRUPT]
 
 
+_EXAMPLE = '{"configurable": {"thread_id": "1"}}'
+
+
 def merge_configs(*configs: Mapping[str, Any] | None) -> Config:
     """Return configs merged, later ones winning; configurable, metadata and tags are united."""
     merged: Config = {}
     for config in configs:
+        if config is not None and not isinstance(config, Mapping):
+            raise TypeError(f"config must be a dict such as {_EXAMPLE}, got {config!r}")
         for key, value in (config or {}).items():
             if key in ("configurable", "metadata") and value is not None:
                 merged[key] = {**merged.get(key, {}), **value}
@@ -151,11 +155,23 @@ def stream_modes(given: str | Sequence[str] | None, default: str) -> tuple[tuple
     return modes, isinstance(given, str)
 
 
-def checked_limit(config: Config) -> Config:
-    """Refuse a recursion limit below 1. Raises `ValueError`."""
-    if config.get("recursion_limit", 1) < 1:
-        raise ValueError("recursion_limit must be at least 1")
+def checked_limits(config: Config) -> Config:
+    """Refuse a recursion limit or concurrency that is no positive number.
+
+    Raises:
+        ValueError: It is below 1, or no number.
+    """
+    for key in ("recursion_limit", "max_concurrency"):
+        limit = config.get(key)
+        if limit is not None and (not isinstance(limit, int) or limit < 1):
+            raise ValueError(f"{key} must be at least 1, got {limit!r}")
     return config
+
+
+def checked_choice(what: str, given: Any, known: tuple[Any, ...]) -> None:
+    """Refuse an argument that is none of those known. Raises `ValueError`."""
+    if given not in known:
+        raise ValueError(f"{what} must be one of {known}, got {given!r}")
 
 
 def context_of(schema: Any, given: Any) -> Any:
@@ -175,8 +191,3 @@ def warn_without_store(durability: Durability | None, records: bool) -> None:
     """Say that durability means nothing where nothing is stored."""
     if durability is not None and not records:
         warnings.warn("`durability` has no effect when no checkpointer is given.", stacklevel=4)
-
-
-def output_of(plan: Plan, values: dict[str, Any], keys: tuple[str, ...] | None) -> Any:
-    """Return what `invoke` gives back of a state."""
-    return chunks.visible(plan, values, keys)

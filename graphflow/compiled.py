@@ -13,7 +13,8 @@ from typing import Any, TypeVar
 
 from graphflow.calls import (
     Call,
-    checked_limit,
+    checked_choice,
+    checked_limits,
     context_of,
     merge_configs,
     node_set,
@@ -24,7 +25,6 @@ from graphflow.checkpoint.codec import Codec
 from graphflow.checkpoint.protocol import Checkpointer, Operation
 from graphflow.drivers.call import acarry, carry
 from graphflow.drivers.portal import on_portal, portal
-from graphflow.errors import UnknownCheckpointError
 from graphflow.graph.declaration import Declaration
 from graphflow.graph.lint import Finding, lint
 from graphflow.graph.picture import Picture, diagram_of
@@ -203,24 +203,42 @@ class CompiledStateGraph:
         self,
         inputs: Sequence[Any],
         config: Config | Sequence[Config] | None = None,
+        *,
+        return_exceptions: bool = False,
         **options: Any,
     ) -> list[Any]:
-        """Run several inputs side by side and return their results in order."""
-        return portal().run(self.abatch(inputs, config, **options))
+        """Run several inputs side by side and return their results in order.
+
+        Args:
+            inputs: One for each run.
+            config: For all of them, or one for each.
+            return_exceptions: Whether a run that fails has its exception in the result; else the
+                first one is raised and the others are cancelled.
+            options: As for `invoke`.
+        """
+        runs = self.abatch(inputs, config, return_exceptions=return_exceptions, **options)
+        return portal().run(runs)
 
     async def abatch(
         self,
         inputs: Sequence[Any],
         config: Config | Sequence[Config] | None = None,
+        *,
+        return_exceptions: bool = False,
         **options: Any,
     ) -> list[Any]:
         """As `batch`, on the running event loop."""
-        configs = config if isinstance(config, Sequence) else [config] * len(inputs)
-        runs = (
-            self.ainvoke(given, each, **options)
-            for given, each in zip(inputs, configs, strict=True)
-        )
-        return list(await asyncio.gather(*runs))
+        configs = list(config) if isinstance(config, Sequence) else [config] * len(inputs)
+        if len(configs) != len(inputs):
+            raise ValueError(f"{len(inputs)} inputs were given, but {len(configs)} configs.")
+        calls = zip(inputs, configs, strict=True)
+        runs = [asyncio.ensure_future(self.ainvoke(*call, **options)) for call in calls]
+        try:
+            return list(await asyncio.gather(*runs, return_exceptions=return_exceptions))
+        finally:
+            for run in runs:
+                run.cancel()
+            await asyncio.gather(*runs, return_exceptions=True)
 
     # -- state ---------------------------------------------------------------------------------
 
@@ -260,7 +278,7 @@ class CompiledStateGraph:
         """
         place = place_of(self._merged(config))
         shots = self._saver().run(self._reader().history(place))
-        yield from chosen(shots, filter, before, limit)
+        return chosen(shots, filter, before, limit)
 
     async def aget_state_history(
         self,
@@ -360,20 +378,23 @@ class CompiledStateGraph:
     def fork(self, config: Config, at: int | str | None = None, name: str | None = None) -> str:
         """Begin a branch at a checkpoint and return its name; see `Thread.fork`."""
         store, config = self._saver(), self._merged(config)
-        if isinstance(at, int):
-            history = self.get_state_history(config, filter={"step": at})
-            shot = next(history, None)
-            if shot is None:
-                raise UnknownCheckpointError(f"The thread has no checkpoint of step {at}.")
-            config = shot.config
-        elif at is not None:
+        if isinstance(at, str):
             config = merge_configs(config, {"configurable": {"checkpoint_id": at}})
-        return store.run(begin_branch(store, self.codec, place_of(config), name))
+        step = at if isinstance(at, int) else None
+        return store.run(begin_branch(store, self.codec, place_of(config), step, name))
 
-    def thread(self, thread_id: str, config: Config | None = None) -> Thread:
-        """Return a handle on one thread: `run`, `answer`, `edit`, `fork`, …"""
+    def thread(
+        self, thread_id: str, *, branch: str | None = None, config: Config | None = None
+    ) -> Thread:
+        """Return a handle on one thread: `run`, `answer`, `edit`, `fork`, …
+
+        Args:
+            thread_id: Its id; it need not exist yet.
+            branch: Name of a branch; None: the one that grew last.
+            config: Merged into the config of every call.
+        """
         self._saver()
-        return Thread(self, thread_id, config=config)
+        return Thread(self, thread_id, branch, config)
 
     def lint(self) -> list[Finding]:
         """Return what is legal in the declaration but can hardly be meant."""
@@ -442,9 +463,14 @@ class CompiledStateGraph:
         subgraphs: bool = False,
         debug: bool | None = None,
         version: str = "v1",
+        **unknown: Any,
     ) -> Call:
+        checked_choice("durability", durability, (None, "sync", "async", "exit"))
+        checked_choice("version", version, ("v1", "v2"))
+        if unknown:
+            raise TypeError(f"Unknown option {next(iter(unknown))!r} of invoke() or stream().")
         around = {} if nested is None else nested.task.config()
-        merged = checked_limit(merge_configs(around, self.config, config))
+        merged = checked_limits(merge_configs(around, self.config, config))
         warn_without_store(durability, nested is not None or self._store() is not None)
         printed = (print_mode,) if isinstance(print_mode, str) else tuple(print_mode)
         if debug or (debug is None and self.debug):

@@ -82,7 +82,9 @@ def place_of(config: Config) -> Place:
 
 
 def _text(value: Any, key: str) -> str:
-    text = str(value)
+    text = "" if value is None else str(value)
+    if key == "thread_id" and not text:
+        raise ValueError(f"thread_id must name a thread, got {value!r}.")
     if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
         raise ValueError(f"{key} {text!r} has a lone surrogate, which is no character.")
     return text
@@ -287,6 +289,11 @@ def _answers(
     store: Checkpointer, codec: Codec, place: Place, base: Checkpoint, resume: Any
 ) -> Operation[Mapping[str, Any]]:
     questions = open_questions(base.rows)
+    if not questions and not base.frame.pending and interrupt_map(resume) is None:
+        raise AlreadyAnswered(
+            f"Thread {place.thread!r} has ended and asks nothing; the answer was not used and no "
+            "node was run."
+        )
     by_id = interrupt_map(resume)
     if by_id is None:
         return _plain_answer(questions, resume)

@@ -188,15 +188,17 @@ leave_task = _current.reset
 current_or_none = _current.get
 
 
-def current() -> TaskContext:
+def current(caller: str = "get_config") -> TaskContext:
     """Return the context of the running task.
 
     Raises:
-        RuntimeError: Nothing runs here.
+        RuntimeError: Nothing runs here; `caller` is what was called.
     """
     context = _current.get()
     if context is None:
-        raise RuntimeError("Called get_config outside of a runnable context")
+        raise RuntimeError(
+            f"Called {caller} outside of a runnable context: it works in a node of a running graph."
+        )
     return context
 
 
@@ -215,7 +217,7 @@ def interrupt(value: Any, *, response_schema: Any = None) -> Any:
         GraphInterrupt: There is no answer yet. A signal (`BaseException`): let it pass.
         pydantic.ValidationError: The answer does not fit; the question stays open.
     """
-    return current().ask(value, response_schema)
+    return current("interrupt").ask(value, response_schema)
 
 
 def json_schema(response_schema: Any) -> dict[str, Any] | None:
@@ -264,12 +266,12 @@ def get_config() -> Config:
 
 def get_stream_writer() -> StreamWriter:
     """Return a function that streams its argument in mode `custom`."""
-    return current().write_custom
+    return current("get_stream_writer").write_custom
 
 
 def get_store() -> Any:
     """Return the store the graph was compiled with, or None."""
-    return current().run.store
+    return current("get_store").run.store
 
 
 def emit_message(chunk: Any, metadata: Mapping[str, Any] | None = None) -> None:
@@ -327,7 +329,7 @@ class Runtime(Generic[Ctx]):
 
 def get_runtime(context_schema: type[Ctx] | None = None) -> Runtime[Ctx]:
     """Return the runtime of the running task; the argument only types the result."""
-    return runtime_of(current())
+    return runtime_of(current("get_runtime"))
 
 
 def runtime_of(context: TaskContext) -> Runtime[Any]:

@@ -69,7 +69,10 @@ class Shots:
                 values.update(fold(self.plan, values, (row.value[0],), {}).changed)
         finished = [row for row in results if row.place >= 0]
         finished.sort(key=lambda row: _rank(frame.pending, row.place))
-        written = fold(self.plan, values, [row.value[0] for row in finished], {}).changed
+        try:
+            written = fold(self.plan, values, [row.value[0] for row in finished], {}).changed
+        except Exception:  # they cannot be applied together: the run says so when it goes on
+            return values
         return {**values, **written}
 
     def record(
@@ -84,6 +87,8 @@ class Shots:
     ) -> StateSnapshot:
         """Return a checkpoint as the start of its superstep; `after` is the frame that ended it."""
         known = _from_rows(rows) if after is None else _from_settled(frame, after)
+        for task in known.values():
+            task["interrupts"] = _last_raised(task.get("interrupts", ()))
         return self._shot(
             branch, parent_branch, frame, values, self._tasks(branch, frame, known), added
         )
@@ -144,7 +149,7 @@ def _from_rows(rows: Sequence[Row]) -> dict[int, dict[str, Any]]:
             task["result"] = chunks.result(row.value[0])
             task.pop("error", None)
         elif row.kind is RowKind.QUESTION:
-            task["interrupts"] = (row.value,)
+            task["interrupts"] = (*task.get("interrupts", ()), row.value)
         elif row.kind is RowKind.ERROR:
             task["error"] = row.value
     return known
@@ -155,9 +160,14 @@ def _from_settled(frame: Frame, after: Frame) -> dict[int, dict[str, Any]]:
     for task in after.settled:
         place = task.place if task.place >= 0 else _first(frame, task, known)
         if place is not None:
-            interrupts: tuple[Interrupt, ...] = task.interrupts[-1:]
-            known[place] = {"result": chunks.result(task.writes), "interrupts": interrupts}
+            known[place] = {"result": chunks.result(task.writes), "interrupts": task.interrupts}
     return known
+
+
+def _last_raised(asked: tuple[Interrupt, ...]) -> tuple[Interrupt, ...]:
+    """Return what a task asked last: one question, or those of several nodes inside it."""
+    askers = {(question.ns, question.node) for question in asked}
+    return asked[-1:] if len(askers) == 1 else asked
 
 
 def _first(frame: Frame, settled: Settled, known: Mapping[int, Any]) -> int | None:

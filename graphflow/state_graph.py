@@ -20,6 +20,7 @@ from graphflow.compiled import CompiledStateGraph
 from graphflow.graph.callables import Callee, callee_of, first_hint, literal_ends, name_of
 from graphflow.graph.declaration import Declaration, NodeSpec, RouteSpec
 from graphflow.graph.lint import Finding, lint, warn
+from graphflow.graph.picture import Picture, diagram_of
 from graphflow.graph.plan import make_plan
 from graphflow.graph.validation import check_name, validate
 from graphflow.state.schema import Schema, is_annotated_class, schema_of
@@ -278,6 +279,12 @@ class StateGraph(Generic[StateT]):
             tuple(interrupt_before),
             tuple(interrupt_after),
         )
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {len(self._nodes)} nodes, not compiled>"
+
+    def _repr_mimebundle_(self, **options: Any) -> dict[str, str]:
+        return Picture(diagram_of(self.declaration()))._repr_mimebundle_(**options)
 
     def lint(self) -> list[Finding]:
         """Return what is legal but can hardly be meant, each with node, edge and advice."""

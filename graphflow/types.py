@@ -16,6 +16,9 @@ StreamWriter = Callable[[Any], None]
 Config = dict[str, Any]
 """`{"configurable": {"thread_id": …}, "recursion_limit": …, "metadata": …, "tags": …}`."""
 
+RunnableConfig = Config
+"""The name that LangGraph users know."""
+
 START = "__start__"
 END = "__end__"
 INPUT = "__input__"

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from graphflow.calls import run_metadata
 from graphflow.checkpoint.codec import Codec
 from graphflow.checkpoint.frames import pack_frame
-from graphflow.checkpoint.history import Checkpoint, load
+from graphflow.checkpoint.history import Checkpoint, load, place_of_step, read_thread
 from graphflow.checkpoint.listing import config_of
 from graphflow.checkpoint.protocol import Branch, Checkpointer, Operation
 from graphflow.checkpoint.recorder import Recorder
@@ -208,9 +208,20 @@ def edit(
 
 
 def begin_branch(
-    store: Checkpointer, codec: Codec, place: Place, name: str | None
+    store: Checkpointer, codec: Codec, place: Place, step: int | None, name: str | None
 ) -> Operation[str]:
-    """Begin a branch at a checkpoint, with a `fork` checkpoint of its own; return its name."""
+    """Begin a branch at a checkpoint, with a `fork` checkpoint of its own; return its name.
+
+    Args:
+        store: Where the thread is.
+        codec: How its values are encoded.
+        place: Which checkpoint; with a `step` the head from which it is looked for.
+        step: The newest checkpoint of this step on the way to `place`; None: `place` itself.
+        name: The branch's name; None: one is made up.
+    """
+    if step is not None:
+        thread = yield from read_thread(store, codec, place.thread, place.scope)
+        place = place._replace(at=place_of_step(*thread[:2], place.branch, step), branch=None)
     base = yield from load(
         store, codec, place.thread, place.scope, at=place.at, branch=place.branch
     )

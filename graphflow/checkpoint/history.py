@@ -212,6 +212,29 @@ def _body_at_fork(
     return NO_FRAME
 
 
+def place_of_step(
+    branches: Sequence[Branch], frames: dict[int, list[Frame]], name: str | None, step: int
+) -> tuple[int, int]:
+    """Return `(seq, ordinal)` of the newest checkpoint of a step on the way to a branch's head.
+
+    Args:
+        branches: Those of the thread.
+        frames: By branch id.
+        name: The branch; None: the one that grew last.
+        step: As in the checkpoint's metadata.
+
+    Raises:
+        UnknownCheckpointError: There is none.
+    """
+    known = [branch for branch in branches if name in (None, branch.name)]
+    head = max(known, key=lambda branch: (branch.head, branch.ordinal), default=None)
+    for place, upto in lineage(branches, head, head.head) if head else ():
+        for frame in reversed(frames[place.id]):
+            if frame.seq <= upto and frame.step == step:
+                return frame.seq, place.ordinal
+    raise UnknownCheckpointError(f"The thread has no checkpoint of step {step}.")
+
+
 def path_to(
     branches: Sequence[Branch],
     frames: dict[int, list[Frame]],

@@ -171,3 +171,7 @@ class MemoryCheckpointer(Checkpointer):
                 del self._lines[number]
         return
         yield
+
+
+InMemorySaver = MemorySaver = MemoryCheckpointer
+"""The names that LangGraph users know."""

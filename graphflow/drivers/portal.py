@@ -65,7 +65,8 @@ _lock = threading.Lock()
 _portal: list[Portal] = []
 
 
-os.register_at_fork(after_in_child=_portal.clear)  # its thread does not survive a fork
+if hasattr(os, "register_at_fork"):  # its thread does not survive a fork
+    os.register_at_fork(after_in_child=_portal.clear)
 
 
 def portal() -> Portal:

@@ -129,4 +129,5 @@ def _background() -> ThreadPoolExecutor:
         return _pool[0]
 
 
-os.register_at_fork(after_in_child=_pool.clear)  # threads do not survive a fork
+if hasattr(os, "register_at_fork"):  # threads do not survive a fork
+    os.register_at_fork(after_in_child=_pool.clear)

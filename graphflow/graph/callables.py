@@ -40,7 +40,7 @@ def callee_of(target: Any, *, where: str) -> Callee:
     Raises:
         TypeError: `target` cannot be called.
     """
-    if type(target) is FunctionType:
+    if type(target) is FunctionType and not hasattr(target, "__wrapped__"):
         return _function(target, target, skip=0)
     if type(target) is MethodType and type(target.__func__) is FunctionType:
         return _function(target, target.__func__, skip=1)
@@ -99,7 +99,10 @@ def name_of(target: Any) -> str:
 
 
 def _annotated(target: Any) -> Any:
+    if type(target) is FunctionType and not hasattr(target, "__wrapped__"):
+        return target
     target = _innermost(target) if isinstance(target, functools.partial) else target
+    target = inspect.unwrap(target) if hasattr(target, "__wrapped__") else target
     return target if hasattr(target, "__annotations__") else getattr(target, "__call__", target)  # noqa: B004  # the hints are on the method
 
 
@@ -110,7 +113,7 @@ def first_hint(target: Any, known: Any) -> Any:
         target: The callable.
         known: The state schema; recognised without resolving hints.
     """
-    annotated = target if type(target) is FunctionType else _annotated(target)
+    annotated = _annotated(target)
     hints = getattr(annotated, "__annotations__", None)
     if not hints:
         return None
@@ -138,7 +141,7 @@ def literal_ends(target: Any, wrapper: Any = None) -> tuple[str, ...]:
         target: The callable.
         wrapper: The generic class around the literal, such as `Command`.
     """
-    annotated = target if type(target) is FunctionType else _annotated(target)
+    annotated = _annotated(target)
     hint = getattr(annotated, "__annotations__", {}).get("return")
     if hint is None:
         return ()

@@ -46,7 +46,7 @@ def lint(declaration: Declaration) -> list[Finding]:
     graph.add_edges_from(_known_edges(declaration))
     findings = [*_open_routes(declaration)]
     reached = {START, *networkx.descendants(graph, START)}
-    if not _open_sources(declaration):
+    if not _open_sources(declaration) and not _has_subgraph(declaration):
         findings += _unreachable(declaration, reached)
         findings += _dead_joins(declaration, reached)
     findings += _endless(declaration, graph, reached)
@@ -55,6 +55,11 @@ def lint(declaration: Declaration) -> list[Finding]:
 
 def _open_sources(declaration: Declaration) -> set[str]:
     return {route.source for route in declaration.routes if route.ends is None}
+
+
+def _has_subgraph(declaration: Declaration) -> bool:
+    """Whether a graph inside could send this one anywhere, by `Command(graph=PARENT)`."""
+    return any(spec.subgraph is not None for spec in declaration.nodes.values())
 
 
 def _known_edges(declaration: Declaration) -> Iterator[tuple[str, str]]:
@@ -75,9 +80,10 @@ def _is_plain(declaration: Declaration) -> bool:
         onward.setdefault(source, []).append(target)
         back.setdefault(target, []).append(source)
     free = _open_sources(declaration)
+    anywhere = bool(free) or _has_subgraph(declaration)
     ends = [END, *free, *(name for name in declaration.nodes if name not in onward)]
     reached, ending = _walk([START], onward), _walk(ends, back)
-    return all((free or name in reached) and name in ending for name in declaration.nodes)
+    return all((anywhere or name in reached) and name in ending for name in declaration.nodes)
 
 
 def _walk(origins: Iterable[str], edges: dict[str, list[str]]) -> set[str]:

@@ -69,6 +69,23 @@ class Picture:
             ) from error
         return image
 
+    def draw_mermaid_png(self, **_: Any) -> bytes:
+        """Return a PNG, as `render()` makes it; no web service is asked.
+
+        Raises:
+            RuntimeError: Graphviz is not installed. In a notebook put the graph itself at the end
+                of the cell.
+        """
+        return self.render("png")
+
+    def draw_ascii(self) -> str:
+        """Return plain text: `draw_text()`."""
+        return self.draw_text()
+
+    def print_ascii(self) -> None:
+        """Print `draw_text()`."""
+        print(self.draw_text())
+
     def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
         from graphflow.graph.drawing import mimebundle
 

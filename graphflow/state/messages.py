@@ -199,6 +199,10 @@ def _in_openai_blocks(message: Message) -> Message:
     return message if content is message.content else replace(message, content=content)
 
 
+AnyMessage = Message
+"""The name that LangChain users know."""
+
+
 class MessagesState(TypedDict):
     """A state with one key, the conversation; subclass it to add keys."""
 
