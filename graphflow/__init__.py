@@ -54,6 +54,8 @@ _HOMES = {
     "graphflow.state.channels": "UntrackedValue EphemeralValue",
     "graphflow.checkpoint.memory": "MemoryCheckpointer InMemorySaver MemorySaver",
     "graphflow.thread": "Thread RunResult",
+    "graphflow.memory": "BaseStore InMemoryStore Item SearchItem InvalidNamespaceError",
+    "graphflow.cache": "BaseCache InMemoryCache CachePolicy",
     "graphflow.checkpoint.protocol": "Checkpointer",
     "graphflow.checkpoint.registry": "storable upcast",
     "graphflow.checkpoint.codec_errors": "CodecError NotStorable UnknownType CorruptData",

@@ -23,6 +23,7 @@ from graphflow.calls import (
 )
 from graphflow.checkpoint.codec import Codec
 from graphflow.checkpoint.protocol import Checkpointer, Operation
+from graphflow.drivers.caching import namespace_of
 from graphflow.drivers.call import acarry, carry
 from graphflow.drivers.portal import on_portal, portal
 from graphflow.graph.declaration import Declaration
@@ -64,6 +65,7 @@ class CompiledStateGraph:
         *,
         checkpointer: Any = None,
         store: Any = None,
+        cache: Any = None,
         context_schema: Any = None,
         debug: bool = False,
     ) -> None:
@@ -76,6 +78,7 @@ class CompiledStateGraph:
         self.plan = plan
         self.checkpointer = checkpointer
         self.store = store
+        self.cache = cache
         self.context_schema = context_schema
         self.debug = debug
         self.name = declaration.name
@@ -396,6 +399,21 @@ class CompiledStateGraph:
         self._saver()
         return Thread(self, thread_id, branch, config)
 
+    def clear_cache(self, nodes: Sequence[str] | None = None) -> None:
+        """Forget cached results, of some nodes or of all."""
+        if self.cache is not None:
+            self.cache.clear(self._cached(nodes))
+
+    async def aclear_cache(self, nodes: Sequence[str] | None = None) -> None:
+        """As `clear_cache`, on the running event loop."""
+        if self.cache is not None:
+            await self.cache.aclear(self._cached(nodes))
+
+    def _cached(self, nodes: Sequence[str] | None) -> list[tuple[str, ...]]:
+        known = self.plan.nodes
+        names = [name for name in known if known[name].cache is not None]
+        return [namespace_of(known[name]) for name in names if nodes is None or name in nodes]
+
     def lint(self) -> list[Finding]:
         """Return what is legal in the declaration but can hardly be meant."""
         return lint(self.declaration)
@@ -444,7 +462,8 @@ class CompiledStateGraph:
         if nested is None and self.checkpointer is True:
             raise RuntimeError("checkpointer=True cannot be used for root graphs.")
         call = self._call(config, nested=nested, **options)
-        return Run(self.plan, self._store(), self.codec, self.store, given, call, nested)
+        store = self._store()
+        return Run(self.plan, store, self.codec, self.store, self.cache, given, call, nested)
 
     def _call(
         self,

@@ -80,7 +80,7 @@ def open_nested(
     options = options._replace(ns=nested.scope)
     if store is None:
         identity = "\x1f".join((around.thread, *nested.scope, *nested.parents.values()))
-        machine = Machine(plan, options._replace(identity=identity), Start(dict(plan.initial)))
+        machine = Machine(plan, options._replace(identity=identity), Start(plan.initial()))
         return Opened(machine, turn_of(machine, None, read_input(plan, given), {}), None, None)
     options = options._replace(metadata={**options.metadata, "parents": dict(nested.parents)})
     place = Place(around.thread, "|".join(nested.scope))

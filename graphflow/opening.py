@@ -147,9 +147,7 @@ def _open_without_store(plan: Plan, options: Options, given: Any) -> Opened:
     if isinstance(given, Command) and given.resume is not None:
         raise RuntimeError("Cannot use Command(resume=...) without checkpointer")
     writes = _input_writes(plan, given, True)
-    machine = Machine(
-        plan, options._replace(identity=os.urandom(8).hex()), Start(dict(plan.initial))
-    )
+    machine = Machine(plan, options._replace(identity=os.urandom(8).hex()), Start(plan.initial()))
     return Opened(machine, turn_of(machine, given, writes, {}), None, None)
 
 
@@ -203,10 +201,10 @@ def turn_of(machine: Machine, given: Any, writes: Any, answers: Mapping[str, Any
 
 def start_at(plan: Plan, base: Checkpoint | None) -> Start:
     if base is None:
-        return Start(dict(plan.initial))
+        return Start(plan.initial())
     frame = base.frame
     return Start(
-        {**plan.initial, **base.values},
+        {**plan.initial(), **base.values},
         frame.seq,
         base.newest_seq + 1,
         frame.step,

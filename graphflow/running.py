@@ -36,6 +36,7 @@ class Run:
         store: Where its checkpoints go; None: nowhere.
         codec: How its values are encoded.
         memory: The store that nodes may ask (`store=` of compile).
+        cache: Where results of nodes are kept (`cache=` of compile).
         given: The input.
         call: The other arguments.
         nested: The task that it is part of; None: it stands alone.
@@ -47,6 +48,7 @@ class Run:
         store: Checkpointer | None,
         codec: Codec,
         memory: Any,
+        cache: Any,
         given: Any,
         call: Call,
         nested: Nested | None,
@@ -55,6 +57,7 @@ class Run:
         self.store = store if nested is None else nested.store
         self.codec = codec
         self.memory = memory
+        self.cache = cache
         self.given = given
         self.call = call
         self.nested = nested
@@ -100,6 +103,7 @@ class Run:
             context=call.context,
             control=call.control,
             store=self.memory,
+            cache=self.cache,
             wanted=heard,
             forwarded=heard if call.subgraphs else frozenset(),
             checkpoints=self.store,
@@ -177,7 +181,8 @@ def _inherit(context: RunContext, nested: Nested) -> None:
     context.forwarded |= around.forwarded
     context.wanted |= around.wanted & around.forwarded
     context.answers = {**around.answers, **context.answers}
-    context.store = context.store or around.store
+    context.store = around.store if context.store is None else context.store
+    context.cache = around.cache if context.cache is None else context.cache
     context.context = around.context if context.context is None else context.context
 
 

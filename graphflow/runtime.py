@@ -45,7 +45,7 @@ class RunControl:
 class RunContext:
     """What all tasks of one run share."""
 
-    __slots__ = ("answers", "checkpoints", "config", "context", "control", "durability",
+    __slots__ = ("answers", "cache", "checkpoints", "config", "context", "control", "durability",
                  "forwarded",
                  "ordinal", "parents", "scope", "sink", "store", "streamed", "thread",
                  "wanted")  # fmt: skip
@@ -57,6 +57,7 @@ class RunContext:
         context: Any = None,
         control: RunControl | None = None,
         store: Any = None,
+        cache: Any = None,
         scope: tuple[str, ...] = (),
         wanted: frozenset[str] = frozenset(),
         forwarded: frozenset[str] = frozenset(),
@@ -72,6 +73,7 @@ class RunContext:
         self.context = context
         self.control = control
         self.store = store
+        self.cache = cache
         self.scope = scope
         """The graphs around its nodes: `()` in the root graph."""
         self.forwarded = forwarded

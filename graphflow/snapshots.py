@@ -22,7 +22,7 @@ from graphflow.engine.machine import task_id
 from graphflow.engine.superstep import open_questions
 from graphflow.graph.plan import Plan
 from graphflow.state.deltas import Unfolder
-from graphflow.types import Config, Interrupt, PregelTask, StateSnapshot
+from graphflow.types import ROOT, Config, Interrupt, PregelTask, StateSnapshot
 
 
 def run_identity(thread: str, scope: str, ordinal: int) -> str:
@@ -62,7 +62,7 @@ class Shots:
 
     def _so_far(self, frame: Frame, values: dict[str, Any], rows: Sequence[Row]) -> dict[str, Any]:
         """Return the state with what Commands, and then finished tasks in their order, wrote."""
-        values = {**self.plan.initial, **values}
+        values = {**self.plan.initial(), **values}
         results = [row for row in rows if row.kind is RowKind.RESULT]
         for row in results:
             if row.place < 0:
@@ -88,7 +88,8 @@ class Shots:
         """Return a checkpoint as the start of its superstep; `after` is the frame that ended it."""
         known = _from_rows(rows) if after is None else _from_settled(frame, after)
         for task in known.values():
-            task["interrupts"] = _last_raised(task.get("interrupts", ()))
+            if asked := task.get("interrupts"):
+                task["interrupts"] = _last_raised(asked)
         return self._shot(
             branch, parent_branch, frame, values, self._tasks(branch, frame, known), added
         )
@@ -100,9 +101,11 @@ class Shots:
         tasks = []
         for place, task in enumerate(frame.pending):
             own = task_id(identity, frame.seq, frame.step + 1, task.name, task.is_send, place)
+            told = known.get(place, _NOTHING_KNOWN)
             inner = inner_config(self.plan, self.thread, self.scope, task.name, own)
-            told = {"state": inner, **known.get(place, {})}
-            tasks.append(PregelTask(own, task.name, _path(task, place), **told))
+            error, asked = told.get("error"), told.get("interrupts", ())
+            path, result = _path(task, place), told.get("result")
+            tasks.append(PregelTask(own, task.name, path, error, asked, inner, result))
         return tasks
 
     def _shot(
@@ -118,16 +121,22 @@ class Shots:
         parent = None
         if frame.parent >= 0:
             parent = config_of(self.thread, self.scope, parent_branch.ordinal, frame.parent)
+        for key, start in self.plan.starts.items():
+            if key not in values:
+                values[key] = start()
         return StateSnapshot(
-            chunks.visible(self.plan, {**self.plan.initial, **values}, None),
-            tuple(task.name for task in tasks) if waits is None else waits,
+            values.get(ROOT) if self.plan.is_root else values,
+            tuple([task.name for task in tasks]) if waits is None else waits,
             config_of(self.thread, self.scope, branch.ordinal, frame.seq),
             metadata_of(frame, dict(added)),
             datetime.fromtimestamp(frame.created, UTC).isoformat(),
             parent,
             tuple(tasks),
-            tuple(question for task in tasks for question in task.interrupts),
+            tuple([question for task in tasks for question in task.interrupts]),
         )
+
+
+_NOTHING_KNOWN: dict[str, Any] = {}
 
 
 def _path(task: Pending, place: int) -> tuple[Any, ...]:
@@ -190,7 +199,8 @@ def newest_first(
 ) -> Iterator[StateSnapshot]:
     """Yield the checkpoints of all branches as records, newest first."""
     lines = [_Line(shots, branches, branch, frames, rows).backwards() for branch in branches]
-    for _, _, shot in heapq.merge(*lines, key=lambda item: (-item[0], -item[1])):
+    merged = lines[0] if len(lines) == 1 else heapq.merge(*lines, key=lambda i: (-i[0], -i[1]))
+    for _, _, shot in merged:
         yield shot
 
 

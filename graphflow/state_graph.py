@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
-from typing import Any, Generic, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 from graphflow.compiled import CompiledStateGraph
 from graphflow.graph.callables import Callee, callee_of, first_hint, literal_ends, name_of
@@ -25,6 +25,9 @@ from graphflow.graph.plan import make_plan
 from graphflow.graph.validation import check_name, validate
 from graphflow.state.schema import Schema, is_annotated_class, schema_of
 from graphflow.types import END, START, Command, RetryPolicy
+
+if TYPE_CHECKING:
+    from graphflow.cache import CachePolicy
 
 StateT = TypeVar("StateT")
 Node = Any
@@ -84,6 +87,7 @@ class StateGraph(Generic[StateT]):
         self._routes: dict[tuple[str, str], RouteSpec] = {}
         self._default_retry: tuple[RetryPolicy, ...] = ()
         self._default_handler: Callee | None = None
+        self._default_cache: CachePolicy | None = None
 
     def _schema(self, declared: Any) -> Schema:
         known = self._schemas.get(id(declared))
@@ -103,6 +107,7 @@ class StateGraph(Generic[StateT]):
         input_schema: type | None = None,
         retry_policy: RetryPolicy | Sequence[RetryPolicy] | None = None,
         error_handler: Callable[..., Any] | None = None,
+        cache_policy: CachePolicy | None = None,
         destinations: Mapping[str, str] | Sequence[str] | None = None,
     ) -> StateGraph[StateT]:
         """Add a node and return the builder.
@@ -118,6 +123,7 @@ class StateGraph(Generic[StateT]):
             error_handler: Runs in its place, in the same superstep, when it has finally failed;
                 gets the same input, and a `NodeError` as `error` if it asks for one. What it
                 returns is applied instead; the node's own edges are not followed.
+            cache_policy: When a result may serve again, with `compile(cache=...)`.
             destinations: Where its Commands may go; for checks and drawings only.
 
         Raises:
@@ -140,6 +146,7 @@ class StateGraph(Generic[StateT]):
             _policies(retry_policy),
             tuple(destinations) if destinations else literal_ends(target, Command),
             _handler(error_handler, name),
+            cache_policy,
             metadata,
             target if isinstance(target, CompiledStateGraph) else None,
         )
@@ -156,20 +163,28 @@ class StateGraph(Generic[StateT]):
         *,
         retry_policy: RetryPolicy | Sequence[RetryPolicy] | None = None,
         error_handler: Callable[..., Any] | None = None,
+        cache_policy: CachePolicy | None = None,
     ) -> StateGraph[StateT]:
         """Set what applies at `compile` to every node that does not say otherwise."""
         if retry_policy is not None:
             self._default_retry = _policies(retry_policy)
         if error_handler is not None:
             self._default_handler = _handler(error_handler, "set_node_defaults")
+        self._default_cache = cache_policy or self._default_cache
         return self
 
     def _finished_nodes(self) -> dict[str, NodeSpec]:
         retry, handler = self._default_retry, self._default_handler
-        if not retry and handler is None:
+        cache = self._default_cache
+        if not retry and handler is None and cache is None:
             return dict(self._nodes)
         return {
-            name: replace(spec, retry=spec.retry or retry, handler=spec.handler or handler)
+            name: replace(
+                spec,
+                retry=spec.retry or retry,
+                handler=spec.handler or handler,
+                cache=spec.cache or cache,
+            )
             for name, spec in self._nodes.items()
         }
 
@@ -311,7 +326,7 @@ class StateGraph(Generic[StateT]):
         Args:
             checkpointer: Where supersteps are committed; None: nowhere (or, as a node, where the
                 graph around it does).
-            cache: Not used yet.
+            cache: Where results of nodes with a `cache_policy` are kept.
             store: Given to nodes as `store` and `runtime.store`.
             interrupt_before: Nodes before which runs stop for a person; `"*"`: all.
             interrupt_after: Nodes after which runs stop.
@@ -334,6 +349,7 @@ class StateGraph(Generic[StateT]):
             make_plan(declaration),
             checkpointer=checkpointer,
             store=store,
+            cache=cache,
             context_schema=self.context_schema,
             debug=debug,
         )

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -66,6 +67,8 @@ class SqliteFile:
             raise CheckpointError(
                 f"Cannot open {self.path}: {error}. Does its folder exist and may it be written?"
             ) from error
+        # Whoever forgets to close it, as notebooks do, gets it closed.
+        weakref.finalize(self, self._connection.close)
         try:
             self._prepare(contents, synchronous)
         except BaseException:

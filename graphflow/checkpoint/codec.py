@@ -54,7 +54,7 @@ An object that is reached twice is stored twice and comes back as two.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -119,6 +119,22 @@ class Codec:
         except Exception:  # native code does not say what went wrong
             pass
         return self._decode_carefully(framed)
+
+    def decode_all(self, parts: Sequence[bytes]) -> list[Any]:
+        """Return the values of many `encode` calls; as `decode` of each, in one go.
+
+        Raises:
+            UnknownType: As `decode`.
+            CorruptData: As `decode`.
+        """
+        head = b"\xdd" + (len(parts) + 1).to_bytes(4, "big")
+        try:
+            values = self._unpack(b"".join((head, *parts, _END)))
+            if type(values) is list and values.pop() == _END_VALUE:
+                return values
+        except Exception:  # native code does not say what went wrong, nor in which part
+            pass
+        return [self.decode(part) for part in parts]
 
     # ------------------------------------------------------------------ the fast path, set up once
 

@@ -106,15 +106,19 @@ def _packed_interrupt(question: Interrupt) -> list[Any]:
     ]  # fmt: skip
 
 
-def open_frame(codec: Codec, stored: StoredFrame) -> Body:
-    """Decode the bytes of a frame; `delta_of` and `unpack_frame` read what they hold.
+def open_frames(codec: Codec, stored: Sequence[StoredFrame]) -> list[Body]:
+    """Decode the bytes of frames; `delta_of` and `unpack_frame` read what they hold.
 
     Raises:
         CorruptCheckpointError: The bytes are no frame.
         StoreTooNewError: The frame is of a later format.
         CodecError: A value in it cannot be rebuilt.
     """
-    body: Any = codec.decode(stored.body)
+    bodies = codec.decode_all([frame.body for frame in stored])
+    return [_checked(frame, body) for frame, body in zip(stored, bodies, strict=True)]
+
+
+def _checked(stored: StoredFrame, body: Any) -> Body:
     if type(body) is list and body and type(body[0]) is int and body[0] > FORMAT:
         raise StoreTooNewError(f"Frame {stored.seq} has format {body[0]}; this is {FORMAT}.")
     if type(body) is not list or len(body) < 3:

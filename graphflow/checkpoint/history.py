@@ -13,7 +13,7 @@ from graphflow.checkpoint.frames import (
     NO_FRAME,
     Body,
     delta_of,
-    open_frame,
+    open_frames,
     pack_snapshot,
     unpack_frame,
     unpack_row,
@@ -122,8 +122,9 @@ def _read(
     values, metadata = ({}, {}) if base is None else unpack_snapshot(codec, base)
     folder = Folder(values)
     before, body = NO_FRAME, NO_FRAME
+    bodies = open_frames(codec, stored)
     for place, link in enumerate(stored):
-        before, body = body, open_frame(codec, link)
+        before, body = body, bodies[place]
         if place or base is None:
             folder.apply(delta_of(link.seq, body, before))
         metadata = metadata if body[8] is None else body[8]
@@ -191,8 +192,8 @@ def read_thread(
     for branch in branches:
         before = _body_at_fork(branches, branch, bodies)
         frames[branch.id], bodies[branch.id] = [], []
-        for stored in (yield from store.frames(branch.id, -1, branch.head)):
-            body = open_frame(codec, stored)
+        line = yield from store.frames(branch.id, -1, branch.head)
+        for stored, body in zip(line, open_frames(codec, line), strict=True):
             frames[branch.id].append(unpack_frame(stored, body, before))
             bodies[branch.id].append((stored.seq, body))
             before = body

@@ -15,6 +15,7 @@ from types import CoroutineType
 from typing import Any, TypeVar
 
 from graphflow.checkpoint.records import Writes
+from graphflow.drivers.caching import key_of, recalled, remembered
 from graphflow.engine.machine import Machine
 from graphflow.engine.returns import read_path, read_return
 from graphflow.engine.turn import Outcome, Target, Task
@@ -92,21 +93,25 @@ def perform(
         returned: What the node is taken to have returned, without being called.
     """
     plan, node = machine.plan, task.node
+    is_cached = False
     targets: Sequence[Target] = ()
     if node.name == START:
         writes = task.arg
     else:
         shown = task.arg if task.is_send else node_input(node, task)
-        if returned is _CALLED:
-            try:
-                returned = _begin(node.callee, shown, context, offload)
-                while type(returned) in _AWAITED:
-                    returned = yield returned
-            except ParentCommand as signal:  # from a graph inside: it is meant for this one
-                returned = replace(signal.command, graph=None)
-            if context.signal is not None:
-                raise _swallowed(task)
-        writes, targets = read_return(plan, returned)
+        if returned is not _CALLED or node.cache is None or context.run.cache is None:
+            if returned is _CALLED:
+                try:
+                    returned = _begin(node.callee, shown, context, offload)
+                    while type(returned) in _AWAITED:
+                        returned = yield returned
+                except ParentCommand as signal:
+                    returned = _taken_over(signal)
+                if context.signal is not None:
+                    raise _swallowed(task)
+            writes, targets = read_return(plan, returned)
+        else:
+            writes, targets, is_cached = yield from _cached(plan, context, task, shown, offload)
         if "messages" in context.run.wanted:
             _stream_messages(context, shown, writes)
     if node.routes:
@@ -119,7 +124,36 @@ def perform(
             targets = [*targets, *read_path(plan, route, answer)]
     elif plan.state.kind == "pydantic" and writes:
         machine.preview(task, writes)
-    return Outcome(task, writes, targets)
+    return Outcome(task, writes, targets, is_restored=is_cached)
+
+
+def _cached(
+    plan: Plan, context: TaskContext, task: Task, shown: Any, offload: bool
+) -> Generator[Any, Any, tuple[Writes, Sequence[Target], bool]]:
+    """Take a node's result from the cache, or call it and keep the result."""
+    node, cache = task.node, context.run.cache
+    key = key_of(node, shown)
+    look = recalled(cache, key)
+    found = (yield Blocking(look)) if offload else look()
+    if found is not None:
+        return (*found, True)
+    returned = _begin(node.callee, shown, context, offload)
+    while type(returned) in _AWAITED:
+        returned = yield returned
+    if context.signal is not None:
+        raise _swallowed(task)
+    reading = read_return(plan, returned)
+    keep = remembered(cache, key, reading, node.cache.ttl)
+    if offload:
+        yield Blocking(keep)
+    else:
+        keep()
+    return (*reading, False)
+
+
+def _taken_over(signal: ParentCommand) -> Any:
+    """Return a command of a graph inside the node as one for this graph: it is meant for it."""
+    return replace(signal.command, graph=None)
 
 
 def _begin(callee: Callee, shown: Any, context: TaskContext, offload: bool) -> Any:

@@ -63,8 +63,8 @@ class Teller:
         if outcome.interrupts is not None:
             asked = self._asking(outcome, values)
         elif outcome.error is None:
-            asked = self.update(outcome)
-        return (*asked, *self._end(outcome, now))
+            asked = self.update(outcome, is_restored=outcome.is_restored)
+        return asked if outcome.is_restored else (*asked, *self._end(outcome, now))
 
     def _asking(self, outcome: Outcome, values: Mapping[str, Any]) -> Events:
         asked: Events = ()

@@ -110,6 +110,8 @@ class Outcome(NamedTuple):
     error: BaseException | None = None
     jitter: float = 0.0
     """A random number of [0, 1), for the wait before a retry: the machine has no dice."""
+    is_restored: bool = False
+    """Whether the result comes from a cache or an earlier run."""
 
     @property
     def is_success(self) -> bool:

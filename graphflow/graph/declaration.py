@@ -26,6 +26,8 @@ class NodeSpec:
     """Where its Commands may go, as far as declared."""
     handler: Callee | None = None
     """What runs in its place when it has finally failed."""
+    cache: Any = None
+    """Its `CachePolicy`."""
     metadata: Mapping[str, Any] | None = None
     subgraph: Any = None
     """The compiled graph that the node is, if it is one."""

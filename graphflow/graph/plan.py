@@ -14,7 +14,7 @@ from typing import Any
 from graphflow.checkpoint.records import Pending
 from graphflow.graph.callables import Callee
 from graphflow.graph.declaration import Declaration, NodeSpec, RouteSpec
-from graphflow.state.channels import Channel, agree, initial_values
+from graphflow.state.channels import MISSING, Channel, agree
 from graphflow.state.schema import Schema
 from graphflow.types import ROOT, START, RetryPolicy
 
@@ -65,6 +65,8 @@ class Node:
     subgraph: Any
     handler: Node | None = None
     """What runs in its place when it has finally failed."""
+    cache: Any = None
+    """Its `CachePolicy`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +81,8 @@ class Plan:
     nodes: Mapping[str, Node]
     """All nodes, and `START`."""
     joins: tuple[Join, ...]
-    initial: Mapping[str, Any]
-    """Start values of the reducer keys."""
+    starts: Mapping[str, Callable[[], Any]]
+    """What makes the start value of a reducer key."""
     fleeting: tuple[str, ...]
     """Keys that are visible for one superstep only."""
     unstored: frozenset[str]
@@ -90,6 +92,10 @@ class Plan:
     """Whether any node is deferred."""
     is_root: bool
     """Whether the state is one value without keys."""
+
+    def initial(self) -> Values:
+        """Return the state before any write; no two callers get the same containers."""
+        return {key: start() for key, start in self.starts.items()}
 
     @property
     def start(self) -> Node:
@@ -112,7 +118,11 @@ def make_plan(declaration: Declaration) -> Plan:
             Join(f"join:{'+'.join(sources)}:{target}", frozenset(sources), target)
             for sources, target in declaration.joins
         ),
-        initial=initial_values(channels),
+        starts={
+            key: channel.initial
+            for key, channel in channels.items()
+            if channel.initial() is not MISSING
+        },
         fleeting=tuple(key for key, channel in channels.items() if channel.kept_for_one_step),
         unstored=frozenset(key for key, channel in channels.items() if not channel.stored),
         prepared={
@@ -200,6 +210,7 @@ def _node(spec: NodeSpec, order: int, wiring: _Wiring, readers: _Readers) -> Nod
         (f"branch:to:{name}", *sorted(wiring.joins_into.get(name, ()))),
         spec.subgraph,
         None if spec.handler is None else _handler(spec, schema, readers),
+        spec.cache,
     )
 
 

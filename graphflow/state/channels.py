@@ -10,7 +10,7 @@ in `memo`, a dict that belongs to one run.
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from operator import is_
 from typing import Any, Final
 
@@ -206,9 +206,3 @@ def agree(key: str, known: Channel, declared: Channel) -> Channel:
         f"Channel '{key}' already exists with a different type: two schemas of the graph give it "
         "different reducers. Use one reducer, or leave the second declaration without any."
     )
-
-
-def initial_values(channels: Mapping[str, Channel]) -> dict[str, Any]:
-    """Return the state before any write: the start values of the reducer keys."""
-    start = {key: channel.initial() for key, channel in channels.items()}
-    return {key: value for key, value in start.items() if value is not MISSING}

@@ -9,7 +9,7 @@ import pytest
 from graphflow import CorruptCheckpointError, NotStorable, Overwrite, Send, StoreTooNewError
 from graphflow.checkpoint.codec import Codec
 from graphflow.checkpoint.frames import (
-    open_frame,
+    open_frames,
     pack_frame,
     pack_row,
     pack_snapshot,
@@ -48,11 +48,13 @@ BEFORE = (Pending("other"), Pending("m"))
 
 def read(stored: StoredFrame, before: Sequence[Pending] | None) -> Frame:
     """Read a frame that follows one with these tasks pending; None: not known which."""
-    body = open_frame(CODEC, stored)
+    body = open_frames(CODEC, [stored])[0]
     if before is None:
         return unpack_frame(stored, body, None)
     return unpack_frame(
-        stored, body, open_frame(CODEC, pack_frame(CODEC, EMPTY._replace(pending=tuple(before))))
+        stored,
+        body,
+        open_frames(CODEC, [pack_frame(CODEC, EMPTY._replace(pending=tuple(before)))])[0],
     )
 
 

@@ -1,0 +1,49 @@
+"""Compaction beside commits that are still on their way."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from graphflow import MemoryCheckpointer
+from graphflow.checkpoint.codec import Codec
+from graphflow.checkpoint.recorder import Recorder
+from graphflow.checkpoint.records import Commit, Frame, Source
+from graphflow.state.deltas import SET
+
+BLOB = "x" * 40_000
+
+
+def overwrite(seq: int) -> Commit:
+    delta: Any = {"blob": [(SET, BLOB)]}
+    frame = Frame(seq, Source.LOOP, seq, delta, (), {}, (), (), None, seq - 1)
+    return Commit(seq - 1, (frame,))
+
+
+def test_compaction_stops_at_the_commit_it_was_asked_after() -> None:
+    """The next commit is recorded, and not yet stored, by the time it runs."""
+    store = MemoryCheckpointer()
+    recorder = Recorder(store, Codec(), "t", "", None, frozenset())
+    store.run(recorder.record(overwrite(0)))
+    branch = store.run(store.branches("t"))[0]
+    cuts = []
+    under_way = recorder.record(overwrite(1)), recorder.compaction()
+    for seq in range(2, 12):
+        then = recorder.record(overwrite(seq)), recorder.compaction()
+        storing, compaction = under_way
+        store.run(storing)
+        if compaction is not None:
+            store.run(compaction)
+            found = store.run(store.snapshot(branch.id, 999))
+            cuts += [] if found is None else [(seq - 1, found[0])]
+        under_way = then
+    assert cuts
+    assert all(asked_after == cut for asked_after, cut in cuts)
+
+
+def test_compaction_is_asked_for_once_while_one_is_under_way() -> None:
+    store = MemoryCheckpointer()
+    recorder = Recorder(store, Codec(), "t", "", None, frozenset())
+    for seq in range(3):
+        store.run(recorder.record(overwrite(seq)))
+    assert recorder.compaction() is not None
+    assert recorder.compaction() is None
