@@ -6,7 +6,6 @@ asyncio; the pairs differ in nothing but how they wait.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -25,7 +24,7 @@ from graphflow.checkpoint.codec import Codec
 from graphflow.checkpoint.protocol import Checkpointer, Operation
 from graphflow.drivers.caching import namespace_of
 from graphflow.drivers.call import acarry, carry
-from graphflow.drivers.portal import on_portal, portal
+from graphflow.drivers.threads import on_portal
 from graphflow.graph.declaration import Declaration
 from graphflow.graph.lint import Finding, lint
 from graphflow.graph.picture import Picture, diagram_of
@@ -220,7 +219,8 @@ class CompiledStateGraph:
             options: As for `invoke`.
         """
         runs = self.abatch(inputs, config, return_exceptions=return_exceptions, **options)
-        return portal().run(runs)
+        results: list[Any] = on_portal(runs)
+        return results
 
     async def abatch(
         self,
@@ -231,6 +231,8 @@ class CompiledStateGraph:
         **options: Any,
     ) -> list[Any]:
         """As `batch`, on the running event loop."""
+        import asyncio  # here: a program without a loop does not need it
+
         configs = list(config) if isinstance(config, Sequence) else [config] * len(inputs)
         if len(configs) != len(inputs):
             raise ValueError(f"{len(inputs)} inputs were given, but {len(configs)} configs.")

@@ -12,7 +12,6 @@ from typing import Any, TypeVar
 from graphflow.calls import Call
 from graphflow.checkpoint.codec import Codec
 from graphflow.checkpoint.protocol import Checkpointer, Operation
-from graphflow.drivers.event_loop import LoopDriver
 from graphflow.drivers.saving import Saver
 from graphflow.drivers.threads import ThreadDriver
 from graphflow.engine import chunks
@@ -136,6 +135,8 @@ class Run:
 
     async def aevents(self) -> AsyncIterator[Event]:
         """As `events`, on an event loop."""
+        from graphflow.drivers.event_loop import LoopDriver  # here: it brings asyncio
+
         opened = await self.aopen()
         events = LoopDriver(*self._carriage(opened)).run(opened.turn)
         try:

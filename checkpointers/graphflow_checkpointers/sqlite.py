@@ -9,7 +9,6 @@ waits for the disk; that is several times cheaper than a hop for every statement
 
 from __future__ import annotations
 
-import asyncio
 import sqlite3
 import threading
 import weakref
@@ -103,6 +102,8 @@ class SqliteCheckpointer(Checkpointer):
                 raise
 
     async def arun(self, operation: Operation[T]) -> T:
+        import asyncio  # here: a program without a loop does not need it
+
         if self._thread is None:
             self._thread = ThreadPoolExecutor(1, thread_name_prefix="graphflow-sqlite")
         loop = asyncio.get_running_loop()

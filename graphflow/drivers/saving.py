@@ -6,10 +6,9 @@ behind; `exit` once, when the run ends.
 
 from __future__ import annotations
 
-import asyncio
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
@@ -89,7 +88,7 @@ class Saver:
             return
         await self.asettle()
         if self.in_background and not _claims_an_answer(commit):
-            self.under_way = asyncio.ensure_future(self._astore(work))
+            self.under_way = _started(self._astore(work))
         else:
             await self._astore(work)
 
@@ -104,14 +103,26 @@ class Saver:
         """As `settle`, on an event loop. A cancelled caller does not cancel the saving."""
         under_way, self.under_way = self.under_way, None
         if under_way is not None:
-            await asyncio.shield(under_way)
+            await _shielded(under_way)
 
     async def afinish(self) -> None:
         """As `finish`, on an event loop."""
         await self.asettle()
         work = self._rest()
         if work is not None:
-            await asyncio.shield(asyncio.ensure_future(self._astore(work)))
+            await _shielded(_started(self._astore(work)))
+
+
+def _started(coroutine: Coroutine[Any, Any, None]) -> Any:
+    import asyncio  # here: a program without a loop does not need it
+
+    return asyncio.ensure_future(coroutine)
+
+
+def _shielded(future: Any) -> Any:
+    import asyncio
+
+    return asyncio.shield(future)
 
 
 def _claims_an_answer(commit: Commit) -> bool:

@@ -13,7 +13,6 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 from graphflow.drivers.call import carry, failed, heed, perform
-from graphflow.drivers.portal import on_portal
 from graphflow.drivers.saving import Saver
 from graphflow.drivers.workers import Workers
 from graphflow.engine.machine import Machine
@@ -163,6 +162,13 @@ class ThreadDriver:
             if turn.commit is not None and self.saver is not None:
                 self.saver.save(turn.commit)
             yield from turn.events
+
+
+def on_portal(coroutine: Any) -> Any:
+    """Run a coroutine on graphflow's own loop; see `portal`."""
+    from graphflow.drivers import portal  # here: most blocking programs have no async node
+
+    return portal.on_portal(coroutine)
 
 
 class _Job:
