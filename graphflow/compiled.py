@@ -6,8 +6,7 @@ asyncio; the pairs differ in nothing but how they wait.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any, TypeVar
 
 from graphflow.calls import (
@@ -21,40 +20,26 @@ from graphflow.calls import (
     warn_without_store,
 )
 from graphflow.checkpoint.codec import Codec
-from graphflow.checkpoint.protocol import Checkpointer, Operation
+from graphflow.checkpoint.protocol import Checkpointer
 from graphflow.drivers.caching import namespace_of
-from graphflow.drivers.call import acarry, carry
 from graphflow.drivers.threads import on_portal
 from graphflow.graph.declaration import Declaration
 from graphflow.graph.lint import Finding, lint
-from graphflow.graph.picture import Picture, diagram_of
 from graphflow.graph.plan import Plan
-from graphflow.ids import checkpoint_id
 from graphflow.nesting import Nested, nest
-from graphflow.opening import place_of
-from graphflow.reading import Reader, chosen
 from graphflow.running import Run
 from graphflow.runtime import RunControl, current_or_none
 from graphflow.thread import Thread
+from graphflow.thread_access import ThreadAccess
 from graphflow.types import (
     Config,
     Durability,
-    StateSnapshot,
-    StateUpdate,
-)
-from graphflow.updating import (
-    begin_branch,
-    check_supersteps,
-    edit,
-    edited_config,
-    open_edit,
-    work_out,
 )
 
 T = TypeVar("T")
 
 
-class CompiledStateGraph:
+class CompiledStateGraph(ThreadAccess):
     """A graph that runs. Made by `StateGraph.compile`; safe to share between threads and loops."""
 
     def __init__(
@@ -245,149 +230,6 @@ class CompiledStateGraph:
                 run.cancel()
             await asyncio.gather(*runs, return_exceptions=True)
 
-    # -- state ---------------------------------------------------------------------------------
-
-    def get_state(self, config: Config, *, subgraphs: bool = False) -> StateSnapshot:
-        """Return a thread's state: live at its head, or as it was with a `checkpoint_id`.
-
-        Args:
-            config: Names the thread; with `checkpoint_ns` the graph inside this one.
-            subgraphs: Whether tasks that are graphs show their own snapshot as `state`.
-
-        Raises:
-            ValueError: The graph has no checkpointer, or the config names no thread.
-            UnknownCheckpointError: The thread has no such checkpoint.
-        """
-        return self._saver().run(self._reader().state(self._merged(config), subgraphs=subgraphs))
-
-    async def aget_state(self, config: Config, *, subgraphs: bool = False) -> StateSnapshot:
-        """As `get_state`, on the running event loop."""
-        reading = self._reader().state(self._merged(config), subgraphs=subgraphs)
-        return await self._saver().arun(reading)
-
-    def get_state_history(
-        self,
-        config: Config,
-        *,
-        filter: Mapping[str, Any] | None = None,
-        before: Config | None = None,
-        limit: int | None = None,
-    ) -> Iterator[StateSnapshot]:
-        """Yield a thread's checkpoints, newest first, over all its branches.
-
-        Args:
-            config: Names the thread.
-            filter: Only checkpoints whose metadata has these values.
-            before: Only checkpoints older than the one this addresses.
-            limit: At most so many.
-        """
-        place = place_of(self._merged(config))
-        shots = self._saver().run(self._reader().history(place))
-        return chosen(shots, filter, before, limit)
-
-    async def aget_state_history(
-        self,
-        config: Config,
-        *,
-        filter: Mapping[str, Any] | None = None,
-        before: Config | None = None,
-        limit: int | None = None,
-    ) -> AsyncIterator[StateSnapshot]:
-        """As `get_state_history`, on the running event loop."""
-        place = place_of(self._merged(config))
-        shots = await self._saver().arun(self._reader().history(place))
-        for shot in chosen(shots, filter, before, limit):
-            yield shot
-
-    def update_state(
-        self,
-        config: Config,
-        values: Any,
-        as_node: str | None = None,
-        task_id: str | None = None,
-    ) -> Config:
-        """Change a thread by hand, as if `as_node` had returned `values`.
-
-        Returns:
-            The config of the checkpoint that this made.
-
-        Raises:
-            InvalidUpdateError: The node does not exist, is ambiguous, or the values do not fit.
-            HeadMoved: Somebody else ran or edited the thread meanwhile.
-        """
-        return self.bulk_update_state(config, [[StateUpdate(values, as_node, task_id)]])
-
-    async def aupdate_state(
-        self,
-        config: Config,
-        values: Any,
-        as_node: str | None = None,
-        task_id: str | None = None,
-    ) -> Config:
-        """As `update_state`, on the running event loop."""
-        return await self.abulk_update_state(config, [[StateUpdate(values, as_node, task_id)]])
-
-    def bulk_update_state(
-        self, config: Config, supersteps: Sequence[Sequence[StateUpdate]]
-    ) -> Config:
-        """Apply several supersteps of updates, a checkpoint each; return the last one's config."""
-        check_supersteps(supersteps)
-        store, merged = self._saver(), self._merged(config)
-        for updates in supersteps:
-            place = place_of(merged)
-            plan = self._reader().plan_of(place.scope)
-            editing = store.run(open_edit(plan, store, self.codec, place, updates))
-            turn = carry(work_out(editing, merged), on_portal)
-            if turn.commit is not None:
-                store.run(editing.recorder.record(turn.commit))
-            merged = merge_configs(merged, edited_config(editing, turn))
-        return {"configurable": merged["configurable"]}
-
-    async def abulk_update_state(
-        self, config: Config, supersteps: Sequence[Sequence[StateUpdate]]
-    ) -> Config:
-        """As `bulk_update_state`, on the running event loop."""
-        check_supersteps(supersteps)
-        store, merged = self._saver(), self._merged(config)
-        for updates in supersteps:
-            place = place_of(merged)
-            plan = self._reader().plan_of(place.scope)
-            editing = await store.arun(open_edit(plan, store, self.codec, place, updates))
-            turn = await acarry(work_out(editing, merged), _awaited)
-            if turn.commit is not None:
-                await store.arun(editing.recorder.record(turn.commit))
-            merged = merge_configs(merged, edited_config(editing, turn))
-        return {"configurable": merged["configurable"]}
-
-    def edit_state(self, config: Config, values: Mapping[str, Any]) -> Config:
-        """Replace values of a thread; what is to run next stays, open questions are asked again.
-
-        Raises:
-            InvalidUpdateError: A key is none of the state's, or the thread does not exist.
-            HeadMoved: Somebody else ran or edited the thread meanwhile.
-        """
-        return self._saver().run(self._editing(self._merged(config), values))
-
-    async def aedit_state(self, config: Config, values: Mapping[str, Any]) -> Config:
-        """As `edit_state`, on the running event loop."""
-        return await self._saver().arun(self._editing(self._merged(config), values))
-
-    def _editing(self, config: Config, values: Mapping[str, Any]) -> Operation[Config]:
-        return edit(self.plan, self._saver(), self.codec, place_of(config), config, values)
-
-    def branches(self, thread_id: str) -> dict[str, str]:
-        """Return a thread's branches: name to the checkpoint id of the head."""
-        found = self._saver().run(self._saver().branches(str(thread_id)))
-        return {branch.name: checkpoint_id(branch.head, branch.ordinal) for branch in found}
-
-    def fork(self, config: Config, at: int | str | None = None, name: str | None = None) -> str:
-        """Begin a branch at a checkpoint and return its name; see `Thread.fork`."""
-        store, config = self._saver(), self._merged(config)
-        if isinstance(at, str):
-            config = merge_configs(config, {"configurable": {"checkpoint_id": at}})
-        step = at if isinstance(at, int) else None
-        return store.run(begin_branch(store, self.codec, place_of(config), step, name))
-
     def thread(
         self, thread_id: str, *, branch: str | None = None, config: Config | None = None
     ) -> Thread:
@@ -419,43 +261,6 @@ class CompiledStateGraph:
     def lint(self) -> list[Finding]:
         """Return what is legal in the declaration but can hardly be meant."""
         return lint(self.declaration)
-
-    # -- pictures ------------------------------------------------------------------------------
-
-    def get_graph(self, config: Config | None = None, *, xray: bool = True) -> Picture:
-        """Return the graph's picture; with a config that names a thread, its run drawn over it.
-
-        Args:
-            config: Names the thread and, with a `checkpoint_id`, how far its run is shown.
-            xray: Whether subgraphs are shown from inside.
-        """
-        diagram = diagram_of(self.declaration)
-        if not xray:
-            nodes = tuple(replace(node, inner=None) for node in diagram.nodes)
-            diagram = replace(diagram, nodes=nodes)
-        if config is None:
-            return Picture(diagram)
-        place = place_of(self._merged(config))
-        return Picture(diagram, self._saver().run(self._reader().overlay(diagram, place)))
-
-    def draw_svg(self, config: Config | None = None) -> str:
-        """Return the picture as a self-contained SVG document; see `get_graph`."""
-        return self.get_graph(config).draw_svg()
-
-    def draw_mermaid(self, config: Config | None = None) -> str:
-        """Return the picture as Mermaid source; see `get_graph`."""
-        return self.get_graph(config).draw_mermaid()
-
-    def to_dot(self, config: Config | None = None) -> str:
-        """Return the picture as Graphviz source; see `get_graph`."""
-        return self.get_graph(config).to_dot()
-
-    def draw_text(self, config: Config | None = None) -> str:
-        """Return the picture as plain text; see `get_graph`."""
-        return self.get_graph(config).draw_text()
-
-    def _repr_mimebundle_(self, **options: Any) -> dict[str, str]:
-        return self.get_graph()._repr_mimebundle_(**options)
 
     # -- how a call goes -----------------------------------------------------------------------
 
@@ -520,21 +325,6 @@ class CompiledStateGraph:
         options.pop("subgraphs", None)
         return {"output_keys": self._output_keys, **options}
 
-    def _store(self) -> Checkpointer | None:
-        return self.checkpointer if isinstance(self.checkpointer, Checkpointer) else None
-
-    def _saver(self) -> Checkpointer:
-        store = self._store()
-        if store is None:
-            raise ValueError("No checkpointer set: compile(checkpointer=...) to keep states.")
-        return store
-
-    def _reader(self) -> Reader:
-        return Reader(self.plan, self._saver(), self.codec)
-
-    def _merged(self, config: Config) -> Config:
-        return merge_configs(self.config, config)
-
 
 def _register_types(declaration: Declaration) -> None:
     from graphflow.checkpoint.reachable import register_reachable
@@ -543,7 +333,3 @@ def _register_types(declaration: Declaration) -> None:
     schemas += [spec.schema for spec in declaration.nodes.values() if spec.schema]
     for declared in {id(schema): schema.declared for schema in schemas}.values():
         register_reachable(declared)
-
-
-async def _awaited(coroutine: Any) -> Any:
-    return await coroutine
