@@ -22,6 +22,7 @@ from graphflow.engine.turn import Outcome, Target, Task
 from graphflow.errors import (
     GraphDrained,
     GraphInterrupt,
+    NodeCancelledError,
     ParentCommand,
     SwallowedInterruptError,
 )
@@ -198,6 +199,13 @@ def _route_input(plan: Plan, route: Route, task: Task, values: Any, writes: Any)
         if key not in plan.channels:
             shown[key] = value
     return shown
+
+
+def cancelled_by_itself(task: Task, error: BaseException) -> NodeCancelledError:
+    """Return the error of a node that raised a cancellation although nobody cancelled it."""
+    told = NodeCancelledError(f"Node '{task.name}' raised CancelledError by itself.")
+    told.__cause__ = error
+    return told
 
 
 def heed(context: RunContext, machine: Machine) -> None:

@@ -15,12 +15,12 @@ from contextvars import copy_context
 from types import CoroutineType
 from typing import Any
 
-from graphflow.drivers.call import acarry, failed, heed, perform
+from graphflow.drivers.call import acarry, cancelled_by_itself, failed, heed, perform
 from graphflow.drivers.saving import Saver
 from graphflow.drivers.workers import AT_MOST
 from graphflow.engine.machine import Machine
 from graphflow.engine.turn import Outcome, Status, Task, Turn
-from graphflow.errors import CheckpointError, NodeCancelledError
+from graphflow.errors import CheckpointError
 from graphflow.events import Event
 from graphflow.runtime import RunContext, TaskContext, enter_task, leave_task
 
@@ -119,12 +119,7 @@ class LoopDriver:
         current = asyncio.current_task()
         if current is None or current.cancelling():
             raise error
-        return self._cancelled_itself(task, error)
-
-    def _cancelled_itself(self, task: Task, error: asyncio.CancelledError) -> Outcome:
-        told = NodeCancelledError(f"Node '{task.name}' raised CancelledError by itself.")
-        told.__cause__ = error
-        return failed(task, told)
+        return failed(task, cancelled_by_itself(task, error))
 
     def _awaitable(self, wanted: Any) -> Any:
         if type(wanted) is CoroutineType or hasattr(wanted, "__await__"):
@@ -145,7 +140,7 @@ class LoopDriver:
         except asyncio.CancelledError as error:
             if self.stopping:
                 raise
-            self._arrive(self._cancelled_itself(task, error))
+            self._arrive(failed(task, cancelled_by_itself(task, error)))
         except BaseException as error:  # handed to the run, which raises it
             self._arrive(error)
         finally:

@@ -49,10 +49,10 @@ class Portal:
 
 
 async def _guarded(coroutine: Coroutine[Any, Any, T]) -> tuple[T | None, BaseException | None]:
-    """Keep what would end the loop itself, an exit or Ctrl-C, for the caller."""
+    """Keep for the caller what a loop takes for itself: an exit, Ctrl-C, a cancellation."""
     try:
         return await coroutine, None
-    except (SystemExit, KeyboardInterrupt) as error:
+    except (SystemExit, KeyboardInterrupt, asyncio.CancelledError) as error:
         return None, error
 
 

@@ -6,20 +6,21 @@ somebody listens to what nodes say as they run, go to worker threads.
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextvars import copy_context
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from graphflow.drivers.call import carry, failed, heed, perform
+from graphflow.drivers.call import cancelled_by_itself, carry, failed, heed, perform
 from graphflow.drivers.saving import Saver
 from graphflow.drivers.workers import Workers
 from graphflow.engine.machine import Machine
 from graphflow.engine.turn import Outcome, Status, Task, Turn
-from graphflow.errors import CheckpointError
+from graphflow.errors import CheckpointError, NodeCancelledError
 from graphflow.events import Event
-from graphflow.runtime import RunContext, TaskContext, enter_task, leave_task
+from graphflow.runtime import RunContext, TaskContext, current, enter_task, leave_task
 
 _PATIENCE = 0.0005
 """Seconds without any result after which more workers are called."""
@@ -106,6 +107,8 @@ class ThreadDriver:
         token = enter_task(context)
         try:
             return carry(perform(self.machine, context, task, False), on_portal)
+        except _cancellations() as error:  # nobody cancels a blocking run: the node did it
+            return failed(task, cancelled_by_itself(task, error))
         except BaseException as error:  # sorted by `failed`
             return failed(task, error)
         finally:
@@ -164,11 +167,23 @@ class ThreadDriver:
             yield from turn.events
 
 
-def on_portal(coroutine: Any) -> Any:
-    """Run a coroutine on graphflow's own loop; see `portal`."""
-    from graphflow.drivers import portal  # here: most blocking programs have no async node
+def _cancellations() -> tuple[type[BaseException], ...]:
+    """Return the exceptions that stand for a cancellation, as far as they are loaded."""
+    modules = [sys.modules.get(name) for name in ("asyncio", "concurrent.futures")]
+    return tuple(module.CancelledError for module in modules if module is not None)
 
-    return portal.on_portal(coroutine)
+
+def on_portal(coroutine: Any) -> Any:
+    """Run a coroutine of the running task on graphflow's own loop; see `portal`."""
+    from asyncio import CancelledError  # here: most blocking programs have no async node
+
+    from graphflow.drivers import portal
+
+    try:
+        return portal.on_portal(coroutine)
+    except CancelledError as error:
+        name = current().task.name
+        raise NodeCancelledError(f"Node '{name}' raised CancelledError by itself.") from error
 
 
 class _Job:
