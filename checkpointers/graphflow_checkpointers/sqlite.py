@@ -10,12 +10,10 @@ waits for the disk; that is several times cheaper than a hop for every statement
 from __future__ import annotations
 
 import sqlite3
-import threading
-import weakref
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import TypeVar
 from zlib import crc32
 
 from graphflow.checkpoint.protocol import (
@@ -28,18 +26,22 @@ from graphflow.checkpoint.protocol import (
 from graphflow.checkpoint.records import RowKind
 from graphflow.errors import (
     AlreadyAnswered,
-    CheckpointError,
     CorruptCheckpointError,
-    ForeignDatabaseError,
     HeadMoved,
-    StoreFullError,
-    StoreTooNewError,
 )
 from graphflow_checkpointers import statements as sql
+from graphflow_checkpointers.sqlite_file import Contents, SqliteFile, Synchronous
 from graphflow_checkpointers.statements import Statement, key, last_key
 
 T = TypeVar("T")
-Synchronous = Literal["full", "normal"]
+CONTENTS = Contents(
+    "checkpoint database",
+    sql.APPLICATION,
+    sql.FORMAT,
+    sql.TABLES,
+    "This superstep is not stored; everything before it is. Make room and go on with "
+    "invoke(None, config).",
+)
 
 
 class SqliteCheckpointer(Checkpointer):
@@ -63,29 +65,14 @@ class SqliteCheckpointer(Checkpointer):
         synchronous: Synchronous = "full",
         busy_timeout: float = 5.0,
     ) -> None:
-        self.path = str(path)
-        self._lock = threading.RLock()
-        self._thread: ThreadPoolExecutor | None = None
-        try:
-            self._connection = sqlite3.connect(
-                self.path, timeout=busy_timeout, isolation_level=None, check_same_thread=False
-            )
-        except sqlite3.OperationalError as error:
-            raise CheckpointError(
-                f"Cannot open {self.path}: {error}. Does its folder exist and may it be written?"
-            ) from error
-        # Whoever forgets to close it, as notebooks do, gets it closed.
-        weakref.finalize(self, self._connection.close)
-        try:
-            _prepare(self._connection, self.path, synchronous)
-        except BaseException:
-            self._connection.close()
-            raise
+        self._file = SqliteFile(path, CONTENTS, synchronous=synchronous, busy_timeout=busy_timeout)
+        self.path = self._file.path
+        self._connection = self._file.connection
 
     # -- carrying out --------------------------------------------------------------------------
 
     def run(self, operation: Operation[T]) -> T:
-        with self._lock:
+        with self._file.lock:
             execute = self._connection.execute
             try:
                 statement = next(operation)
@@ -96,29 +83,17 @@ class SqliteCheckpointer(Checkpointer):
             except StopIteration as stop:
                 return stop.value  # type: ignore[no-any-return]  # what the operation returned
             except BaseException as error:
-                self._take_back()
+                self._file.take_back()
                 if isinstance(error, sqlite3.Error):
-                    raise _told(self.path, error) from error
+                    raise self._file.told(error) from error
                 raise
 
     async def arun(self, operation: Operation[T]) -> T:
-        import asyncio  # here: a program without a loop does not need it
-
-        if self._thread is None:
-            self._thread = ThreadPoolExecutor(1, thread_name_prefix="graphflow-sqlite")
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._thread, self.run, operation)
-
-    def _take_back(self) -> None:
-        if self._connection.in_transaction:
-            self._connection.execute("ROLLBACK")
+        return await self._file.aside(partial(self.run, operation))
 
     def close(self) -> None:
         """Write the log back into the file and close it."""
-        if self._thread is not None:
-            self._thread.shutdown()
-        with self._lock:
-            self._connection.close()
+        self._file.close()
 
     def __enter__(self) -> SqliteCheckpointer:
         return self
@@ -246,69 +221,3 @@ class SqliteCheckpointer(Checkpointer):
                 f"{self.path}: {what} does not match its checksum. Restore the file from a "
                 "backup; other threads in it can still be read."
             )
-
-
-def _prepare(connection: sqlite3.Connection, path: str, synchronous: Synchronous) -> None:
-    try:
-        is_new = _look_at(connection, path)
-        connection.execute("PRAGMA foreign_keys=ON")
-        if is_new:
-            _create(connection, path)
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute(
-            "PRAGMA synchronous=FULL" if synchronous == "full" else "PRAGMA synchronous=NORMAL"
-        )
-    except sqlite3.Error as error:
-        raise _told(path, error) from error
-
-
-def _look_at(connection: sqlite3.Connection, path: str) -> bool:
-    """Return whether the file is empty; refuse what is not ours."""
-    application = connection.execute("PRAGMA application_id").fetchone()[0]
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
-    tables = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
-    if not tables and application in (0, sql.APPLICATION):
-        return True
-    if application != sql.APPLICATION:
-        raise ForeignDatabaseError(
-            f"{path} is a SQLite database of another program. Nothing was written to it; give "
-            "graphflow a file of its own."
-        )
-    if version > sql.FORMAT:
-        raise StoreTooNewError(
-            f"{path} has table format {version}, this graphflow knows up to {sql.FORMAT}. Nothing "
-            "was written to it; upgrade graphflow."
-        )
-    return False
-
-
-def _create(connection: sqlite3.Connection, path: str) -> None:
-    connection.execute(sql.BEGIN_WRITE)
-    if not _look_at(connection, path):  # another process was faster
-        connection.execute("ROLLBACK")
-        return
-    for table in sql.TABLES:
-        connection.execute(table)
-    connection.execute(f"PRAGMA application_id={sql.APPLICATION:d}")
-    connection.execute(f"PRAGMA user_version={sql.FORMAT:d}")
-    connection.execute(sql.COMMIT)
-
-
-def _told(path: str, error: sqlite3.Error) -> CheckpointError:
-    code: Any = getattr(error, "sqlite_errorcode", None)
-    primary = code & 0xFF if isinstance(code, int) else None
-    if primary == sqlite3.SQLITE_FULL:
-        return StoreFullError(
-            f"The disk under {path} is full. This superstep is not stored; everything before it "
-            "is. Make room and go on with invoke(None, config)."
-        )
-    if primary == sqlite3.SQLITE_NOTADB:
-        return ForeignDatabaseError(f"{path} is no SQLite database; it was not touched.")
-    if primary == sqlite3.SQLITE_CORRUPT:
-        return CorruptCheckpointError(f"{path} is damaged ({error}). Restore it from a backup.")
-    if primary in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-        return CheckpointError(
-            f"{path} is locked by another process for longer than busy_timeout. Nothing was "
-            "changed; try again."
-        )
-    return CheckpointError(f"{path}: {error}. Nothing was changed.")

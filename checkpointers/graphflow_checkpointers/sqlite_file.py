@@ -5,7 +5,6 @@ The file's `application_id` says what it holds. A file that holds anything else 
 
 from __future__ import annotations
 
-import asyncio
 import sqlite3
 import threading
 import weakref
@@ -38,6 +37,8 @@ class Contents(NamedTuple):
     """Of the tables."""
     tables: tuple[str, ...]
     """Statements that make them."""
+    when_full: str = "Nothing was changed; make room."
+    """What to tell when the disk is full."""
 
 
 class SqliteFile:
@@ -57,10 +58,12 @@ class SqliteFile:
         busy_timeout: float = 5.0,
     ) -> None:
         self.path = str(path)
-        self._lock = threading.RLock()
+        self.contents = contents
+        self.lock = threading.RLock()
+        """Held by whoever uses the connection."""
         self._thread: ThreadPoolExecutor | None = None
         try:
-            self._connection = sqlite3.connect(
+            self.connection = sqlite3.connect(
                 self.path, timeout=busy_timeout, isolation_level=None, check_same_thread=False
             )
         except sqlite3.OperationalError as error:
@@ -68,11 +71,11 @@ class SqliteFile:
                 f"Cannot open {self.path}: {error}. Does its folder exist and may it be written?"
             ) from error
         # Whoever forgets to close it, as notebooks do, gets it closed.
-        weakref.finalize(self, self._connection.close)
+        weakref.finalize(self, self.connection.close)
         try:
             self._prepare(contents, synchronous)
         except BaseException:
-            self._connection.close()
+            self.connection.close()
             raise
 
     @contextmanager
@@ -82,24 +85,26 @@ class SqliteFile:
         Raises:
             CheckpointError: SQLite refuses; the text says what to do.
         """
-        with self._lock:
+        with self.lock:
             try:
-                self._connection.execute("BEGIN IMMEDIATE" if write else "BEGIN")
-                yield self._connection
-                self._connection.execute("COMMIT")
+                self.connection.execute("BEGIN IMMEDIATE" if write else "BEGIN")
+                yield self.connection
+                self.connection.execute("COMMIT")
             except BaseException as error:
-                self._take_back()
+                self.take_back()
                 if isinstance(error, sqlite3.Error):
-                    raise _told(self.path, error) from error
+                    raise self.told(error) from error
                 raise
 
     def execute(self, statement: str, values: tuple[Any, ...] = ()) -> sqlite3.Cursor:
         """Run a statement inside `transaction`."""
-        return self._connection.execute(statement, values)
+        return self.connection.execute(statement, values)
 
     async def aside(self, work: Callable[[], T]) -> T:
         """Do blocking work on the file's own thread."""
-        with self._lock:
+        import asyncio  # here: a program without a loop does not need it
+
+        with self.lock:
             if self._thread is None:
                 self._thread = ThreadPoolExecutor(1, thread_name_prefix="graphflow-sqlite")
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
@@ -108,12 +113,13 @@ class SqliteFile:
         """Write the log back into the file and close it."""
         if self._thread is not None:
             self._thread.shutdown()
-        with self._lock:
-            self._connection.close()
+        with self.lock:
+            self.connection.close()
 
-    def _take_back(self) -> None:
-        if self._connection.in_transaction:
-            self._connection.execute("ROLLBACK")
+    def take_back(self) -> None:
+        """Undo the open transaction, if there is one."""
+        if self.connection.in_transaction:
+            self.connection.execute("ROLLBACK")
 
     # -- opening -------------------------------------------------------------------------------
 
@@ -121,17 +127,18 @@ class SqliteFile:
         try:
             if self._is_empty(contents):
                 self._create(contents)
-            self._connection.execute("PRAGMA journal_mode=WAL")
-            self._connection.execute(
+            self.connection.execute("PRAGMA foreign_keys=ON")
+            self.connection.execute("PRAGMA journal_mode=WAL")
+            self.connection.execute(
                 "PRAGMA synchronous=FULL" if synchronous == "full" else "PRAGMA synchronous=NORMAL"
             )
         except sqlite3.Error as error:
-            raise _told(self.path, error) from error
+            raise self.told(error) from error
 
     def _is_empty(self, contents: Contents) -> bool:
         """Return whether there is nothing in the file; refuse what is not ours."""
         application, version, tables = (
-            self._connection.execute(question).fetchone()[0]
+            self.connection.execute(question).fetchone()[0]
             for question in (
                 "PRAGMA application_id",
                 "PRAGMA user_version",
@@ -161,19 +168,20 @@ class SqliteFile:
             connection.execute(f"PRAGMA application_id={contents.application:d}")
             connection.execute(f"PRAGMA user_version={contents.version:d}")
 
-
-def _told(path: str, error: sqlite3.Error) -> CheckpointError:
-    code: Any = getattr(error, "sqlite_errorcode", None)
-    primary = code & 0xFF if isinstance(code, int) else None
-    if primary == sqlite3.SQLITE_FULL:
-        return StoreFullError(f"The disk under {path} is full. Nothing was changed; make room.")
-    if primary == sqlite3.SQLITE_NOTADB:
-        return ForeignDatabaseError(f"{path} is no SQLite database; it was not touched.")
-    if primary == sqlite3.SQLITE_CORRUPT:
-        return CorruptCheckpointError(f"{path} is damaged ({error}). Restore it from a backup.")
-    if primary in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-        return CheckpointError(
-            f"{path} is locked by another process for longer than busy_timeout. Nothing was "
-            "changed; try again."
-        )
-    return CheckpointError(f"{path}: {error}. Nothing was changed.")
+    def told(self, error: sqlite3.Error) -> CheckpointError:
+        """Return what an error of SQLite's means, where, and what to do."""
+        path = self.path
+        code: Any = getattr(error, "sqlite_errorcode", None)
+        primary = code & 0xFF if isinstance(code, int) else None
+        if primary == sqlite3.SQLITE_FULL:
+            return StoreFullError(f"The disk under {path} is full. {self.contents.when_full}")
+        if primary == sqlite3.SQLITE_NOTADB:
+            return ForeignDatabaseError(f"{path} is no SQLite database; it was not touched.")
+        if primary == sqlite3.SQLITE_CORRUPT:
+            return CorruptCheckpointError(f"{path} is damaged ({error}). Restore it from a backup.")
+        if primary in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            return CheckpointError(
+                f"{path} is locked by another process for longer than busy_timeout. Nothing was "
+                "changed; try again."
+            )
+        return CheckpointError(f"{path}: {error}. Nothing was changed.")

@@ -94,7 +94,7 @@ def tampered(path: Path, *statements: str) -> None:
 def test_a_database_of_another_program_is_left_alone(path: Path) -> None:
     tampered(path, "CREATE TABLE invoices(id)", "INSERT INTO invoices VALUES(7)")
     before = path.read_bytes()
-    with pytest.raises(ForeignDatabaseError, match="another program"):
+    with pytest.raises(ForeignDatabaseError, match="no checkpoint database of graphflow"):
         SqliteCheckpointer(path)
     assert path.read_bytes() == before
     assert [entry.name for entry in path.parent.iterdir()] == [path.name]

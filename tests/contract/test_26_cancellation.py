@@ -130,12 +130,12 @@ def test_26_node_that_raises_cancelled_error_fails_the_run(call):
         call.invoke(graph_of(bad=bad, good=lambda _: {"x": 1}).compile(), {})
 
 
-def test_26_lone_node_that_raises_cancelled_error_fails_the_run():
+def test_26_lone_node_that_raises_cancelled_error_fails_the_run(call):
     async def bad(_: State) -> None:
         raise asyncio.CancelledError
 
     with pytest.raises(NodeCancelledError, match="'bad'"):
-        asyncio.run(graph_of(bad=bad).compile().ainvoke({}))
+        call.invoke(graph_of(bad=bad).compile(), {})
 
 
 def test_26_failure_of_one_node_is_raised_and_its_siblings_are_cancelled():
