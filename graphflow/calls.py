@@ -52,6 +52,7 @@ class Call:
             output_keys=self.output_keys,
             draining=None if self.control is None else self.control.drain_reason,
             metadata=run_metadata(self.config) if records else {},
+            told=_users_metadata(self.config),
         )
 
     def chunk(self, event: Event) -> Any:
@@ -120,8 +121,18 @@ def run_metadata(config: Config) -> dict[str, Any]:
         and not key.startswith("__")
         and isinstance(value, (str, int, float, bool))
     }
+    return {**plain, **_own_metadata(config)}
+
+
+def _users_metadata(config: Config) -> dict[str, Any]:
+    """Return what `tasks` events say of a run's config: the user's metadata and tags."""
+    told, tags = _own_metadata(config), config.get("tags")
+    return {**told, "tags": list(tags)} if tags else told
+
+
+def _own_metadata(config: Config) -> dict[str, Any]:
     told = config.get("metadata", {})
-    return {**plain, **{key: told[key] for key in told if not key.startswith("langgraph_")}}
+    return {key: told[key] for key in told if not key.startswith("langgraph_")}
 
 
 def node_set(plan: Plan, given: Sequence[str] | str | None) -> frozenset[str]:

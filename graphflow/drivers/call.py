@@ -223,7 +223,7 @@ def failed(task: Task, error: BaseException) -> Outcome:
     if isinstance(error, GraphInterrupt):
         return Outcome(task, interrupts=error.interrupts)
     if isinstance(error, GraphDrained):  # of a graph inside: the task goes on with it later
-        return Outcome(task, interrupts=())
+        return Outcome(task, interrupts=(), is_drained=True)
     if not isinstance(error, Exception):
         raise error
     error.add_note(f"During task with name '{task.name}' and id '{task.id}'")

@@ -283,7 +283,7 @@ class Machine:
         if superstep.refused:
             self.error = next(iter(superstep.refused.values()))
             return self._turn(commit, events, (), Status.FAILED)
-        if self.draining is not None and not superstep.questions():
+        if self.draining is not None and superstep.is_drained:
             self.error = GraphDrained(self.draining)
             return self._turn(commit, events, (), Status.FAILED)
         if self.teller.values and any(o.writes for o in superstep.finished.values()):

@@ -113,6 +113,11 @@ class Superstep:
         ended = len(self.finished) + len(self.asking) + len(self.refused)
         return ended == len(self.tasks)
 
+    @property
+    def is_drained(self) -> bool:
+        """Whether nothing but a drain keeps its tasks from going on."""
+        return all(outcome.is_drained for outcome in self.asking.values())
+
     def unfinished(self) -> list[Task]:
         """Return the tasks that have to run."""
         return [task for task in self.tasks if task.index not in self.finished]

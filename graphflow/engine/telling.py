@@ -52,10 +52,8 @@ class Teller:
     def _start(self, task: Task, now: float) -> Events:
         given = task.arg if task.is_send else task.node.read(task.values)
         shown = {"id": task.id, "name": task.name, "input": given, "triggers": task.triggers}
-        told = {**self.options.metadata}
-        told.pop("parents", None)
-        return self._both("tasks", "task", {**shown, **({"metadata": told} if told else {})},
-                          task.step, now)  # fmt: skip
+        told = {"metadata": dict(self.options.told)} if self.options.told else {}
+        return self._both("tasks", "task", {**shown, **told}, task.step, now)
 
     def outcome(self, outcome: Outcome, values: Mapping[str, Any], now: float) -> Events:
         """Tell how a task ended."""

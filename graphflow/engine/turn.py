@@ -106,12 +106,14 @@ class Outcome(NamedTuple):
     writes: Writes = ()
     targets: Sequence[Target] = ()
     interrupts: tuple[Interrupt, ...] | None = None
-    """Its open questions; `()`: it stopped at a breakpoint inside; None: it did not stop."""
+    """Its open questions; `()`: it stopped inside without any; None: it did not stop."""
     error: BaseException | None = None
     jitter: float = 0.0
     """A random number of [0, 1), for the wait before a retry: the machine has no dice."""
     is_restored: bool = False
     """Whether the result comes from a cache or an earlier run."""
+    is_drained: bool = False
+    """Whether it stopped because the run is to stop, not at a question or a breakpoint."""
 
     @property
     def is_success(self) -> bool:
@@ -162,6 +164,9 @@ class Options(NamedTuple):
     output_keys: tuple[str, ...] | None = None
     """Keys of `values` events; None: all."""
     metadata: Mapping[str, Any] = NOTHING
+    """What checkpoints say of the run."""
+    told: Mapping[str, Any] = NOTHING
+    """What `tasks` events say of the run."""
     draining: str | None = None
     """Why the run shall stop before it has begun; None: it need not."""
     ns: tuple[str, ...] = ()

@@ -18,7 +18,8 @@ def check_name(name: object) -> None:
     """
     if not isinstance(name, str) or not name:
         raise ValueError(f"Node name must be a non-empty string, got {name!r}.")
-    if name in (START, END) or (name.startswith("__") and name.endswith("__")):
+    is_generated = name.startswith("__error_handler__") or name in (START, END)
+    if is_generated or (name.startswith("__") and name.endswith("__")):
         raise ValueError(f"Node `{name}` is reserved.")
     for character in RESERVED_CHARACTERS & set(name):
         raise ValueError(f"'{character}' is a reserved character and is not allowed in node names.")

@@ -54,7 +54,8 @@ def two_questions() -> Any:
 
 def test_run_that_ends_is_done():
     run = chain().thread("t").run({})
-    assert (run.status, run.value, run.interrupts, run.next) == ("done", {"log": ["a", "b"]}, (), ())
+    assert (run.status, run.value) == ("done", {"log": ["a", "b"]})
+    assert (run.interrupts, run.next) == ((), ())
 
 
 def test_run_that_asks_is_waiting():
@@ -316,7 +317,7 @@ def test_name_of_a_branch_is_given_once():
 def test_unknown_branch_is_refused_with_the_known_ones(name):
     app = chain()
     app.thread("t").run({})
-    with pytest.raises(UnknownCheckpointError, match="has no branch 'nowhere'. Its branches: "):
+    with pytest.raises(UnknownCheckpointError, match=r"has no branch 'nowhere'\. Its branches: "):
         app.thread(name, branch="nowhere").run({})
 
 
@@ -335,7 +336,7 @@ def test_display_shows_the_graph_the_state_and_the_questions():
     thread.run({"x": 7})
     bundle = thread._repr_mimebundle_()
     assert "Thread('t'): next ('a',)" in bundle["text/plain"]
-    for part in ("data:image/svg+xml", "<b>State</b>", "<pre>7</pre>", "<b>Open questions</b>", "ok?"):
+    for part in ("image/svg+xml", "<b>State</b>", "<pre>7</pre>", "<b>Open questions</b>", "ok?"):
         assert part in bundle["text/html"]
 
 

@@ -38,7 +38,7 @@ def traced(function: Any) -> Any:
     return wrapper
 
 
-class Callable_:
+class Tool:
     def __call__(self, state: Narrow, runtime: Runtime[Context]) -> State:
         return {"log": [(sorted(state), runtime.context.name)]}
 
@@ -76,9 +76,9 @@ WAYS = pytest.mark.parametrize("way", ["sync", "async"])
         coroutine,
         traced(function),
         traced(coroutine),
-        Callable_(),
-        Callable_().method,
-        Callable_().amethod,
+        Tool(),
+        Tool().method,
+        Tool().amethod,
         functools.partial(function),
     ],
     ids=["function", "coroutine", "wrapped", "wrapped-coroutine", "object", "method", "amethod",
