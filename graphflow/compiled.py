@@ -155,8 +155,9 @@ class CompiledStateGraph(ThreadAccess):
         Args:
             input: As for `invoke`.
             config: As for `invoke`.
-            stream_mode: `values`, `updates` (default), `custom` or `messages`, or a list of them;
-                with a list each chunk is `(mode, payload)`.
+            stream_mode: `values`, `updates` (default), `custom`, `messages`, `tasks`,
+                `checkpoints` or `debug`, or a list of them; with a list each chunk is
+                `(mode, payload)`.
             options: `context`, `output_keys`, `interrupt_before`, `interrupt_after`, `durability`
                 (`"sync"`, `"async"`, `"exit"`), `control` (a `RunControl`), `subgraphs`,
                 `print_mode`, `debug`, `version`.

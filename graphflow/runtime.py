@@ -143,7 +143,11 @@ class TaskContext:
         return (*self.run.scope, f"{self.task.name}:{self.task.id}")
 
     def ask(self, value: Any, response_schema: Any) -> Any:
-        """Return the answer to the task's next question, or stop the task with the question."""
+        """Return the answer to the task's next question, or stop the task with the question.
+
+        In a graph that keeps nothing, a question is known by its id alone: it is asked anew in
+        each run of the task around it.
+        """
         number = self.asked
         self.asked += 1
         if number < len(self.task.answers):
@@ -155,6 +159,8 @@ class TaskContext:
             self.task.name,
             self.run.scope,
         )
+        if self.run.checkpoints is None and question.id in self.run.answers:
+            return checked_answer(self.run.answers[question.id], response_schema)
         raise self.stop((question,))
 
     def stop(self, interrupts: tuple[Interrupt, ...]) -> GraphInterrupt:

@@ -33,7 +33,7 @@ class Send:
     Args:
         node: Name of the node.
         arg: What the node gets; not coerced against the graph's state.
-        timeout: Seconds; overrides the node's own.
+        timeout: For timeouts of nodes, which do not exist yet; must be None.
     """
 
     __slots__ = ("arg", "node", "timeout")

@@ -88,7 +88,7 @@ def open_edit(
         name = f"fork-{base.newest_seq + 1}"
         base = yield from fork(store, codec, place, base, name, with_frame=False)
     identity = run_identity(place.thread, place.scope, base.branch.ordinal if base else 0)
-    options = Options(identity, records=True, metadata=base.metadata if base else {})
+    options = Options(identity, records=True)
     machine = Machine(plan, options, start_at(plan, base))
     recorder = recorder_for(plan, store, codec, place, base)
     return Editing(machine, recorder, base, place, updates)
@@ -142,6 +142,7 @@ Working = Generator[Any, Any, Turn]
 def work_out(editing: Editing, config: Config) -> Working:
     """Work out the frame of an update. Yields coroutines of asynchronous path functions."""
     machine, updates, now = editing.machine, editing.updates, time.time()
+    machine.ledger.metadata = _metadata(editing.base, config)
     only = updates[0].as_node if updates else None
     if not updates:
         return Turn(None, (), (), None)  # type: ignore[arg-type]  # a copy: nothing more to commit
@@ -160,6 +161,12 @@ def work_out(editing: Editing, config: Config) -> Working:
         outcome = yield from perform(machine, place, task, False, update.values)
         outcomes.append(outcome)
     return machine.update(outcomes, now)
+
+
+def _metadata(base: Checkpoint | None, config: Config) -> dict[str, Any]:
+    """Return what an edit's checkpoint says: where it belongs, and what its own config adds."""
+    parents = base.metadata.get("parents") if base else None
+    return {**run_metadata(config), **({"parents": parents} if parents else {})}
 
 
 def _stored_writes(base: Checkpoint | None) -> list[Any]:
@@ -200,7 +207,7 @@ def edit(
     if base is None:
         raise InvalidUpdateError(f"Thread {place.thread!r} has no checkpoint to edit.")
     plan.state.check(base.values, values)
-    machine.ledger.metadata = {**base.metadata, **run_metadata(config)}
+    machine.ledger.metadata = _metadata(base, config)
     turn = machine.replace(values, time.time())
     assert turn.commit is not None
     yield from editing.recorder.record(turn.commit)

@@ -263,9 +263,10 @@ class Machine:
         if after and any(outcome.task.node.name in after for outcome in outcomes):
             return Status.WAITING
         if self.step >= self.last_step:
+            saved = " The state is saved." if options.records else ""
             self.error = GraphRecursionError(
                 f"Recursion limit of {options.recursion_limit} reached without hitting a stop "
-                'condition. Raise it with config={"recursion_limit": …}; the state is saved.'
+                f'condition. Raise it with config={{"recursion_limit": …}}.{saved}'
             )
             return Status.FAILED
         if not pending:

@@ -104,6 +104,8 @@ def _check_target(plan: Plan, target: Any) -> None:
         if isinstance(target, Send):
             raise InvalidUpdateError("Cannot send a packet to the END node")
         return
+    if isinstance(target, Send) and target.timeout is not None:
+        raise InvalidUpdateError(f"Send to {name!r}: timeouts of nodes do not exist yet.")
     if name == START or name not in plan.nodes:
         known = ", ".join(known for known in plan.nodes if known != START)
         raise InvalidUpdateError(

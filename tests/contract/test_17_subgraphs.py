@@ -215,6 +215,16 @@ def test_17_2_false_keeps_nothing_at_all(call, saver, thread):
     assert ran == ["first"]
 
 
+def test_17_2_false_runs_again_from_its_first_node_when_a_question_is_answered(call, saver, thread):
+    ran: list[str] = []
+    app = chain(("child", chain(logs("a", ran), asks("q"), asks("r"), checkpointer=False)),
+                checkpointer=saver)  # fmt: skip
+    assert questions(call.invoke(app, {"log": []}, thread)) == ["q?"]
+    assert questions(call.invoke(app, Command(resume="Q"), thread)) == ["r?"]
+    assert call.invoke(app, Command(resume="R"), thread) == {"log": ["a", "Q", "R"]}
+    assert ran == ["a", "a", "a"]
+
+
 def test_17_2_saver_of_its_own_gives_way_to_the_parents(call, saver, thread):
     own = MemoryCheckpointer()
     app = chain(("child", chain(asks(), checkpointer=own)), checkpointer=saver)
@@ -398,6 +408,20 @@ def test_17_4_a_child_that_keeps_its_state_asks_and_goes_on(call, saver, thread)
     assert call.invoke(app, Command(resume=1), thread)["log"] == ["a", 1]
     assert questions(call.invoke(app, {}, thread)) == ["q?"]
     assert ran == ["a", "a"]
+
+
+def test_17_4_questions_of_a_node_and_of_the_graph_it_calls(call, saver, thread):
+    child = chain(asks("inside"))
+
+    def node(_: State) -> State:
+        first, second = interrupt("before"), child.invoke({"log": []})["log"]
+        return {"log": [first, *second, interrupt("after")]}
+
+    app = chain(("node", node), checkpointer=saver)
+    assert questions(call.invoke(app, {"log": []}, thread)) == ["before"]
+    assert questions(call.invoke(app, Command(resume=1), thread)) == ["inside?"]
+    assert questions(call.invoke(app, Command(resume=2), thread)) == ["after"]
+    assert call.invoke(app, Command(resume=3), thread) == {"log": [1, 2, 3]}
 
 
 # -- 5: streams ------------------------------------------------------------------------------
@@ -802,6 +826,35 @@ def test_15_9_kept_children_in_parallel(call, saver, thread):
     call.invoke(app, {}, thread)
     replayed = call.invoke(app, None, at(call, app, thread, "l", 0))
     assert replayed == first
+
+
+def test_15_9_kept_child_that_asks_is_replayed_from_its_state_of_then(call, saver, thread):
+    class Inner(TypedDict, total=False):
+        mine: Annotated[list[Any], operator.add]
+        x: Any
+
+    def n(state: Inner) -> Any:
+        answer = interrupt(len(state["mine"]))
+        return {"mine": [answer], "x": [*state["mine"], answer]}
+
+    app = chain(("child", chain(("n", n), schema=Inner, checkpointer=True)), checkpointer=saver)
+    for answer in "AB":
+        call.invoke(app, {}, thread)
+        call.invoke(app, Command(resume=answer), thread)
+    assert call.state(app, thread).values["x"] == ["A", "B"]
+    assert questions(call.invoke(app, None, at(call, app, thread, "child", 1))) == [1]
+    assert call.invoke(app, Command(resume="C"), thread)["x"] == ["A", "C"]
+    assert questions(call.invoke(app, {}, thread)) == [2]
+
+
+def test_15_9_fork_of_a_waiting_child_is_answered_on_each_branch(saver):
+    thread = chain(("child", chain(logs("a"), asks())), checkpointer=saver).thread("t")
+    thread.run({})
+    fork = thread.fork(branch="fork")
+    assert fork.run().status == "waiting"
+    main = thread.app.thread("t", branch="main")
+    assert main.answer("main").value == {"log": ["a", "main"]}
+    assert fork.answer("fork").value == {"log": ["a", "fork"]}
 
 
 # -- §15.10: a child's own checkpoint --------------------------------------------------------

@@ -94,12 +94,14 @@ def _read(path: Path) -> str:
         raise UnreadableDocumentError(f"Cannot read {path}: {error.strerror}.") from None
 
 
+_OWN = ("README.md", "docs/architecture.md", "docs/people.md", "docs/time.md")
+
+
 def project_paths() -> list[Path]:
-    """Return graphflow's own README and docs: those in the wheel, else those of the repository."""
+    """Return some of graphflow's own docs: those in the wheel, else those of the repository."""
     packed = Path(__file__).with_name("project_docs")
     root = packed if packed.is_dir() else Path(__file__).parents[3]
-    found = [root / "README.md", *sorted((root / "docs").glob("*.md"))]
-    return [path for path in found if path.is_file()]
+    return [root / name for name in _OWN if (root / name).is_file()]
 
 
 def split_sections(documents: Iterable[Document]) -> list[Section]:

@@ -73,5 +73,5 @@ def test_blocking_call_on_the_portal_itself_names_the_way_out(soon):
         await asyncio.sleep(0)
         return single(one).invoke({})
 
-    with pytest.raises(RuntimeError, match="await graph.ainvoke"):
+    with pytest.raises(RuntimeError, match=r"await graph\.ainvoke"):
         soon(lambda: single(stuck).invoke({}))
