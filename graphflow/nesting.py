@@ -5,7 +5,8 @@ over the caller's config, context, store and durability, and keeps its checkpoin
 own in the caller's thread, named by its scope:
 
     node:task_id       made for one execution of the task; goes on when the task runs again
-    node               with `compile(checkpointer=True)`: one line for all of the thread
+    node               with `compile(checkpointer=True)`: one line for all of the thread (`node:1`,
+                       … for the second and later of several Sends to it)
 
 `parents` in a line's metadata tells which checkpoint of the graph around it a run belongs to: that
 decides whether a call goes on or begins anew, also after the thread was forked.
@@ -61,7 +62,7 @@ def nest(checkpointer: Any, config: Config | None, task: TaskContext | None) -> 
     if isinstance(checkpointer, Checkpointer) and thread != around.thread:
         return None
     is_kept = checkpointer is True
-    place = task.task.name if is_kept else f"{task.task.name}:{task.task.id}"
+    place = _kept_place(task) if is_kept else f"{task.task.name}:{task.task.id}"
     call, task.calls = task.calls, task.calls + 1
     scope = (*around.scope, place, *((str(call),) if call else ()))
     parents = {
@@ -70,6 +71,13 @@ def nest(checkpointer: Any, config: Config | None, task: TaskContext | None) -> 
     }
     store = None if checkpointer is False else around.checkpoints
     return Nested(task, scope, store, is_kept, parents, around.durability)
+
+
+def _kept_place(task: TaskContext) -> str:
+    """Return the name of a kept line; Sends that run side by side have one each."""
+    kind, number = task.task.path[:2]
+    sent = kind == "__pregel_push" and number > 0
+    return f"{task.task.name}:{number}" if sent else task.task.name
 
 
 def open_nested(

@@ -871,3 +871,21 @@ def test_15_10_update_of_an_inner_config_reaches_the_waiting_child(call, saver, 
     call.update(app, {"configurable": place}, {"log": ["u"]}, "a")
     assert questions(call.invoke(app, None, thread)) == ["q?"]
     assert call.invoke(app, Command(resume=1), thread) == {"log": ["a", "u", 1]}
+
+
+def test_17_2_parallel_sends_to_a_kept_graph_keep_a_state_each(call, saver, thread):
+    class Child(TypedDict, total=False):
+        x: int
+        mine: Annotated[list[int], operator.add]
+
+    class Parent(TypedDict, total=False):
+        mine: Annotated[list[int], operator.add]
+
+    inner = StateGraph(Child)
+    inner.add_node("n", lambda state: {"mine": [state["x"]]}).add_edge(START, "n")
+    graph = StateGraph(Parent).add_node("child", inner.compile(checkpointer=True))
+    sends = [Send("child", {"x": 1}), Send("child", {"x": 2})]
+    graph.add_conditional_edges(START, lambda _: sends, ["child"])
+    app = graph.compile(saver)
+    assert call.invoke(app, {}, thread)["mine"] == [1, 2]
+    assert call.invoke(app, {}, thread)["mine"] == [1, 2, 1, 1, 2, 2]

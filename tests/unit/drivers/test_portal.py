@@ -48,7 +48,7 @@ def test_exit_of_one_of_several_async_nodes_ends_the_run(soon):
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 def test_a_forked_process_gets_a_portal_of_its_own(soon):
     app = single(one)
-    app.invoke({})
+    soon(lambda: app.invoke({}))
     child = os.fork()
     if child == 0:
         try:
