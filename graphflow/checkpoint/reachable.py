@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from graphflow.checkpoint.codec_errors import NotStorable
-from graphflow.checkpoint.own_types import register_own_types
+from graphflow.checkpoint.own_types import CODES, register_own_types
 from graphflow.checkpoint.pydantic_form import is_pydantic
 from graphflow.checkpoint.registry import Registry, registry
 from graphflow.checkpoint.stored_forms import BuiltinForm, form_of
@@ -48,7 +48,8 @@ def _walk(annotation: Any) -> Iterator[type]:
         seen[id(current)] = current
         if isinstance(current, type) and typing.get_origin(current) is None:
             yield current
-        waiting.extend(_next(current))
+        if not (isinstance(current, type) and current in CODES):  # own records hold nothing new
+            waiting.extend(_next(current))
 
 
 def _next(annotation: Any) -> list[Any]:

@@ -28,7 +28,7 @@ from graphflow.errors import (
 )
 from graphflow.graph.callables import Callee
 from graphflow.graph.plan import Node, Plan, Route
-from graphflow.runtime import RunContext, TaskContext, emit_message, injected
+from graphflow.runtime import RunControl, TaskContext, emit_message, injected
 from graphflow.state.schema import LastStep, Schema
 from graphflow.types import START
 
@@ -208,10 +208,9 @@ def cancelled_by_itself(task: Task, error: BaseException) -> NodeCancelledError:
     return told
 
 
-def heed(context: RunContext, machine: Machine) -> None:
+def heed(control: RunControl, machine: Machine) -> None:
     """Tell the machine if the run was asked to stop."""
-    if context.control is not None:
-        machine.draining = context.control.drain_reason
+    machine.draining = control.drain_reason
 
 
 def failed(task: Task, error: BaseException) -> Outcome:

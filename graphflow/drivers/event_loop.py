@@ -63,6 +63,7 @@ class LoopDriver:
             BaseException: What made the run fail.
         """
         machine, inline = self.machine, not self.context.is_heard
+        control = self.context.control
         try:
             while True:
                 if turn.commit is not None and self.saver is not None:
@@ -74,14 +75,16 @@ class LoopDriver:
                 tasks = turn.tasks
                 if inline and len(tasks) == 1 and not self.running:
                     outcomes = [await self._perform(tasks[0])]
-                    heed(self.context, machine)
+                    if control is not None:
+                        heed(control, machine)
                     turn = machine.complete(outcomes, time.time())
                     continue
                 self._hand_out(tasks)
                 async for event in self._events_until_outcome(turn.wake_at):
                     yield event
                 outcomes, now = self._outcomes(), time.time()
-                heed(self.context, machine)
+                if control is not None:
+                    heed(control, machine)
                 turn = machine.complete(outcomes, now) if outcomes else machine.tick(now)
         except CheckpointError as lost:
             if machine.error is not None:

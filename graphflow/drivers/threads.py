@@ -20,7 +20,7 @@ from graphflow.engine.machine import Machine
 from graphflow.engine.turn import Outcome, Status, Task, Turn
 from graphflow.errors import CheckpointError, NodeCancelledError
 from graphflow.events import Event
-from graphflow.runtime import RunContext, TaskContext, current, enter_task, leave_task
+from graphflow.runtime import RunContext, TaskContext, current, enter_task
 
 _PATIENCE = 0.0005
 """Seconds without any result after which more workers are called."""
@@ -60,6 +60,7 @@ class ThreadDriver:
             BaseException: What made the run fail.
         """
         machine, inline = self.machine, not self.context.is_heard
+        own, perform_one, control = self.own, self._perform, self.context.control
         try:
             while True:
                 if turn.commit is not None and self.saver is not None:
@@ -70,14 +71,16 @@ class ThreadDriver:
                     break
                 tasks = turn.tasks
                 if inline and len(tasks) == 1 and not self.running:
-                    outcomes = (self.own.run(self._perform, tasks[0]),)
-                    heed(self.context, machine)
+                    outcomes = (own.run(perform_one, tasks[0]),)
+                    if control is not None:
+                        heed(control, machine)
                     turn = machine.complete(outcomes, time.time())
                     continue
                 for task in tasks:
                     self._hand_out(task)
                 outcomes = yield from self._gather(turn.wake_at)
-                heed(self.context, machine)
+                if control is not None:
+                    heed(control, machine)
                 now = time.time()
                 turn = machine.complete(outcomes, now) if outcomes else machine.tick(now)
             yield from self._wind_up()
@@ -103,16 +106,15 @@ class ThreadDriver:
             raise
 
     def _perform(self, task: Task) -> Outcome:
+        """Perform a task in a context of variables that nothing but tasks ever sees."""
         context = TaskContext(self.context, task)
-        token = enter_task(context)
+        enter_task(context)
         try:
             return carry(perform(self.machine, context, task, False), on_portal)
         except _cancellations() as error:  # nobody cancels a blocking run: the node did it
             return failed(task, cancelled_by_itself(task, error))
         except BaseException as error:  # sorted by `failed`
             return failed(task, error)
-        finally:
-            leave_task(token)
 
     def _hand_out(self, task: Task) -> None:
         self.running += 1

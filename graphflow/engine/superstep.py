@@ -44,9 +44,9 @@ class Superstep:
         self.finished: dict[int, Outcome] = {}
         self.asking: dict[int, Outcome] = {}
         self.refused: dict[int, BaseException] = {}
-        self.given: list[Row] = []
+        self.given: Sequence[Row] = ()
         """Answers that came with this run."""
-        self.dropped: list[Row] = []
+        self.dropped: Sequence[Row] = ()
         """Questions that are no longer asked and still stored."""
 
     # -- outcomes ------------------------------------------------------------------------------
@@ -66,7 +66,7 @@ class Superstep:
         new = [question for question in interrupts if question.id not in known]
         first = max(task.asked, default=-1) + 1
         self._drop_stale(task, {question.id for question in interrupts})
-        task.asked.update(enumerate(new, first))
+        task.asked = {**task.asked, **dict(enumerate(new, first))}
         return [Row(task.index, RowKind.QUESTION, n, q) for n, q in enumerate(new, first)]
 
     def _drop_stale(self, task: Task, asked_now: set[str]) -> None:
@@ -76,8 +76,9 @@ class Superstep:
             for number, question in task.asked.items()
             if number not in task.replies and question.id not in asked_now
         ]
-        for number in stale:
-            self.dropped.append(Row(task.index, RowKind.QUESTION, number, task.asked.pop(number)))
+        dropped = [Row(task.index, RowKind.QUESTION, n, task.asked[n]) for n in stale]
+        self.dropped = [*self.dropped, *dropped]
+        task.asked = {n: question for n, question in task.asked.items() if n not in stale}
 
     def refuse(self, outcome: Outcome) -> None:
         """Take a task whose answer did not fit."""
@@ -99,7 +100,7 @@ class Superstep:
     def withdrawn(self, outcomes: Sequence[Outcome]) -> list[Row]:
         """Return what is taken back: answers that did not fit, questions nobody asks any more."""
         refused = {o.task.index for o in outcomes if o.task.index in self.refused}
-        dropped, self.dropped = self.dropped, []
+        dropped, self.dropped = self.dropped, ()
         return [*dropped, *(row for row in self.given if row.place in refused)]
 
     @property
@@ -152,19 +153,21 @@ class Superstep:
             elif row.kind is RowKind.RESULT:
                 self.finished[task.index] = Outcome(task, *row.value)
             elif row.kind is RowKind.QUESTION:
-                task.asked[row.number] = row.value
+                task.asked = {**task.asked, row.number: row.value}
             elif row.kind is RowKind.ANSWER:
-                task.replies[row.number] = row.value
+                task.replies = {**task.replies, row.number: row.value}
 
     def answer(self, answers: Mapping[str, Any]) -> list[Row]:
         """Give answers to the tasks that asked; by the question's id."""
+        given: list[Row] = []
         for task in self.tasks:
             for number, question in task.asked.items():
                 if question.id in answers:
-                    task.replies[number] = answers[question.id]
-                    row = Row(task.index, RowKind.ANSWER, number, answers[question.id])
-                    self.given.append(row)
-        return list(self.given)
+                    answer = answers[question.id]
+                    task.replies = {**task.replies, number: answer}
+                    given.append(Row(task.index, RowKind.ANSWER, number, answer))
+        self.given = given
+        return list(given)
 
     def hand_in(self, ns: tuple[str, ...]) -> dict[str, Any]:
         """Hand every task the answers to its own questions; return those to graphs inside.

@@ -31,6 +31,10 @@ class Status(Enum):
     FAILED = "failed"
 
 
+NOTHING_ASKED: Mapping[int, Any] = {}
+"""Shared by all tasks that never asked: questions and answers are replaced, not added to."""
+
+
 class Task:
     """One execution of one node, with what the machine knows of it.
 
@@ -66,9 +70,9 @@ class Task:
         self.head = head
         """The seq of the checkpoint whose superstep it is part of."""
         self.identify = identify
-        self.asked: dict[int, Interrupt] = {}
+        self.asked: Mapping[int, Interrupt] = NOTHING_ASKED
         """Every question it met so far, its own and those of graphs inside it, by number."""
-        self.replies: dict[int, Any] = {}
+        self.replies: Mapping[int, Any] = NOTHING_ASKED
         """Answers by the number of their question."""
         self.answers: tuple[Any, ...] = ()
         """Answers to its own questions, in order."""
