@@ -8,7 +8,7 @@ waits until nothing else would run.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from graphflow.checkpoint.records import Pending
 from graphflow.engine.turn import Outcome, Target
@@ -63,8 +63,12 @@ class Waiting:
         return {self.plan.joins[index].name: tuple(seen) for index, seen in self.arrived.items()}
 
 
-def next_frontier(plan: Plan, outcomes: Iterable[Outcome], waiting: Waiting) -> list[Pending]:
+def next_frontier(plan: Plan, outcomes: Sequence[Outcome], waiting: Waiting) -> list[Pending]:
     """Return the tasks that these outcomes, in their fixed order, lead to."""
+    if len(outcomes) == 1 and not plan.defers:
+        only = _only_target(outcomes[0])
+        if only is not None:
+            return [] if only == END else [plan.nodes[only].pending]
     triggered: dict[str, None] = {}
     sends: list[Pending] = []
     for outcome in outcomes:
@@ -81,6 +85,16 @@ def next_frontier(plan: Plan, outcomes: Iterable[Outcome], waiting: Waiting) -> 
     if plan.defers:
         triggered = waiting.hold_back(triggered, bool(sends))
     return ordered(plan, triggered, sends)
+
+
+def _only_target(outcome: Outcome) -> str | None:
+    """Return the one node, or END, that a task leads to; None if there is more to think about."""
+    node = outcome.task.node
+    ways = len(node.successors) + len(outcome.targets)
+    if ways != 1 or node.joins:
+        return None
+    target = node.successors[0] if node.successors else outcome.targets[0]
+    return target if isinstance(target, str) else None
 
 
 def add_targets(

@@ -305,17 +305,14 @@ class Machine:
     # -- how one begins ------------------------------------------------------------------------
 
     def _enter(self, pending: Sequence[Pending], recorded: int | None = None) -> None:
-        tasks = self._tasks(pending)
-        recorded = len(tasks) if recorded is None else recorded
-        self.superstep = Superstep(tasks, recorded, self.plan.unstored)
-
-    def _tasks(self, pending: Sequence[Pending]) -> list[Task]:
         nodes, values, step = self.plan.nodes, self.values, self.step + 1
         left, head, identify = self.last_step - step, self.ledger.head, self._identify
-        return [
+        tasks = [
             Task(i, nodes[p.name], values, p.is_send, p.arg, i, step, left, head, identify)
             for i, p in enumerate(pending)
         ]
+        recorded = len(tasks) if recorded is None else recorded
+        self.superstep = Superstep(tasks, recorded, self.plan.unstored)
 
     def _identify(self, task: Task) -> str:
         identity = self.options.identity
