@@ -5,7 +5,7 @@ The part of a compiled graph that needs its plan and its checkpointer, but runs 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Generator, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -126,33 +126,37 @@ class ThreadAccess:
         self, config: Config, supersteps: Sequence[Sequence[StateUpdate]]
     ) -> Config:
         """Apply several supersteps of updates, a checkpoint each; return the last one's config."""
-        check_supersteps(supersteps)
-        store, merged = self._saver(), self._merged(config)
-        for updates in supersteps:
-            place = place_of(merged)
-            plan = self._reader().plan_of(place.scope)
-            editing = store.run(open_edit(plan, store, self.codec, place, updates))
-            turn = carry(work_out(editing, merged), on_portal)
-            if turn.commit is not None:
-                store.run(editing.recorder.record(turn.commit))
-            merged = merge_configs(merged, edited_config(editing, turn))
-        return {"configurable": merged["configurable"]}
+        return carry(self._bulk(config, supersteps), self._done)
 
     async def abulk_update_state(
         self, config: Config, supersteps: Sequence[Sequence[StateUpdate]]
     ) -> Config:
         """As `bulk_update_state`, on the running event loop."""
+        return await acarry(self._bulk(config, supersteps), self._adone)
+
+    def _bulk(
+        self, config: Config, supersteps: Sequence[Sequence[StateUpdate]]
+    ) -> Generator[Any, Any, Config]:
+        """Ask for operations on the store, and for coroutines of asynchronous path functions."""
         check_supersteps(supersteps)
         store, merged = self._saver(), self._merged(config)
         for updates in supersteps:
             place = place_of(merged)
             plan = self._reader().plan_of(place.scope)
-            editing = await store.arun(open_edit(plan, store, self.codec, place, updates))
-            turn = await acarry(work_out(editing, merged), _awaited)
+            editing = yield open_edit(plan, store, self.codec, place, updates)
+            turn = yield from work_out(editing, merged)
             if turn.commit is not None:
-                await store.arun(editing.recorder.record(turn.commit))
+                yield editing.recorder.record(turn.commit)
             merged = merge_configs(merged, edited_config(editing, turn))
         return {"configurable": merged["configurable"]}
+
+    def _done(self, wanted: Any) -> Any:
+        is_operation = isinstance(wanted, Generator)
+        return self._saver().run(wanted) if is_operation else on_portal(wanted)
+
+    async def _adone(self, wanted: Any) -> Any:
+        is_operation = isinstance(wanted, Generator)
+        return await (self._saver().arun(wanted) if is_operation else wanted)
 
     def edit_state(self, config: Config, values: Mapping[str, Any]) -> Config:
         """Replace values of a thread; what is to run next stays, open questions are asked again.
@@ -236,7 +240,3 @@ class ThreadAccess:
 
     def _merged(self, config: Config) -> Config:
         return merge_configs(self.config, config)
-
-
-async def _awaited(coroutine: Any) -> Any:
-    return await coroutine

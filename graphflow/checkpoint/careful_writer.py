@@ -82,7 +82,7 @@ class CarefulWriter:
             value = [value]  # one byte each
         try:
             return pack(value)[depth:]
-        except Exception:
+        except Exception:  # native code does not say what it met: it is written with care then
             return None
 
     def inside(self, values: Iterable[Any], depth: int, level: int) -> Iterator[bytes]:

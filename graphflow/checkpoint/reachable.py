@@ -86,7 +86,7 @@ def _hints(kind: type) -> dict[str, Any]:
     """Return the type hints of a class; those that do not resolve are left out."""
     try:
         return typing.get_type_hints(kind, include_extras=True)
-    except Exception:
+    except Exception:  # a hint may be any expression, and fail in any way
         return dict(_resolved_one_by_one(kind))
 
 
@@ -97,7 +97,7 @@ def _resolved_one_by_one(kind: type) -> Iterator[tuple[str, Any]]:
             single = type("Hint", (), {"__annotations__": {name: hint}})
             try:
                 yield from typing.get_type_hints(single, scope, include_extras=True).items()
-            except Exception:
+            except Exception:  # as above: its values fail loudly when they are stored
                 continue
 
 

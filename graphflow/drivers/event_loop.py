@@ -16,36 +16,19 @@ from types import CoroutineType
 from typing import Any
 
 from graphflow.drivers.call import acarry, cancelled_by_itself, failed, heed, perform
-from graphflow.drivers.saving import Saver
+from graphflow.drivers.driver import Driver
 from graphflow.drivers.workers import AT_MOST
-from graphflow.engine.machine import Machine
 from graphflow.engine.turn import Outcome, Status, Task, Turn
 from graphflow.errors import CheckpointError
 from graphflow.events import Event
-from graphflow.runtime import RunContext, TaskContext, enter_task, leave_task
+from graphflow.runtime import TaskContext, enter_task, leave_task
 
 
-class LoopDriver:
-    """Carries one run.
+class LoopDriver(Driver):
+    """Carries one run on the event loop that runs here."""
 
-    Args:
-        machine: The run.
-        context: What its tasks share.
-        saver: Where commits go; None: nowhere.
-        max_concurrency: The most tasks that run at once.
-    """
-
-    def __init__(
-        self,
-        machine: Machine,
-        context: RunContext,
-        saver: Saver | None,
-        max_concurrency: int | None = None,
-    ) -> None:
-        self.machine = machine
-        self.context = context
-        self.saver = saver
-        self.limit = max_concurrency
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
         self.loop = asyncio.get_running_loop()
         self.queued: deque[Task] = deque()
         self.running: set[asyncio.Task[None]] = set()
@@ -54,7 +37,7 @@ class LoopDriver:
         self.stopping = False
         self.threads: ThreadPoolExecutor | None = None
         """Where blocking nodes run; each run has its own, so that nested ones never starve."""
-        context.sink = self._emit
+        self.context.sink = self._emit
 
     async def run(self, turn: Turn) -> AsyncIterator[Event]:
         """Run from `turn` to the end, yielding events as they come.
@@ -87,9 +70,7 @@ class LoopDriver:
                     heed(control, machine)
                 turn = machine.complete(outcomes, now) if outcomes else machine.tick(now)
         except CheckpointError as lost:
-            if machine.error is not None:
-                raise machine.error from lost
-            raise
+            raise self.blamed(lost)  # noqa: B904  # it has its cause
         finally:
             await self._stop()
             await self._finish_saving()
@@ -102,9 +83,7 @@ class LoopDriver:
         try:
             await self.saver.afinish()
         except CheckpointError as lost:
-            if self.machine.error is not None:
-                raise self.machine.error from lost
-            raise
+            raise self.blamed(lost)  # noqa: B904  # it has its cause
 
     async def _perform(self, task: Task) -> Outcome:
         context = TaskContext(self.context, task)
@@ -133,7 +112,9 @@ class LoopDriver:
 
     def _hand_out(self, tasks: Sequence[Task]) -> None:
         self.queued.extend(tasks)
-        while self.queued and (self.limit is None or len(self.running) < self.limit):
+        while self.queued and (
+            self.max_concurrency is None or len(self.running) < self.max_concurrency
+        ):
             job = self.loop.create_task(self._job(self.queued.popleft()))
             self.running.add(job)
 

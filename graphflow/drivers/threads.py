@@ -14,44 +14,28 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 from graphflow.drivers.call import cancelled_by_itself, carry, failed, heed, perform
-from graphflow.drivers.saving import Saver
+from graphflow.drivers.driver import Driver
 from graphflow.drivers.workers import Workers
-from graphflow.engine.machine import Machine
 from graphflow.engine.turn import Outcome, Status, Task, Turn
 from graphflow.errors import CheckpointError, NodeCancelledError
 from graphflow.events import Event
-from graphflow.runtime import RunContext, TaskContext, current, enter_task
+from graphflow.runtime import TaskContext, current, enter_task
 
 _PATIENCE = 0.0005
 """Seconds without any result after which more workers are called."""
 
 
-class ThreadDriver:
-    """Carries one run.
+class ThreadDriver(Driver):
+    """Carries one run in blocking code."""
 
-    Args:
-        machine: The run.
-        context: What its tasks share.
-        saver: Where commits go; None: nowhere.
-        max_concurrency: The most tasks that run at once.
-    """
-
-    def __init__(
-        self,
-        machine: Machine,
-        context: RunContext,
-        saver: Saver | None,
-        max_concurrency: int | None = None,
-    ) -> None:
-        self.machine = machine
-        self.context = context
-        self.saver = saver
-        self.workers = Workers(max_concurrency)
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        self.workers = Workers(self.max_concurrency)
         self.arrived: SimpleQueue[Outcome | Event | BaseException] = SimpleQueue()
         self.running = 0
         self.own = copy_context()
         """Where tasks run that the caller's thread performs: what they set stays in the run."""
-        context.sink = self.arrived.put
+        self.context.sink = self.arrived.put
 
     def run(self, turn: Turn) -> Iterator[Event]:
         """Run from `turn` to the end, yielding events as they come.
@@ -85,9 +69,7 @@ class ThreadDriver:
                 turn = machine.complete(outcomes, now) if outcomes else machine.tick(now)
             yield from self._wind_up()
         except CheckpointError as lost:
-            if machine.error is not None:
-                raise machine.error from lost
-            raise
+            raise self.blamed(lost)  # noqa: B904  # it has its cause
         finally:
             self.workers.withdraw()
             self.workers.close()
@@ -101,9 +83,7 @@ class ThreadDriver:
         try:
             self.saver.finish()
         except CheckpointError as lost:
-            if self.machine.error is not None:
-                raise self.machine.error from lost
-            raise
+            raise self.blamed(lost)  # noqa: B904  # it has its cause
 
     def _perform(self, task: Task) -> Outcome:
         """Perform a task in a context of variables that nothing but tasks ever sees."""

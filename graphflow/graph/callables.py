@@ -143,7 +143,7 @@ def literal_ends(target: Any, wrapper: Any = None) -> tuple[str, ...]:
     """
     annotated = _annotated(target)
     hint = getattr(annotated, "__annotations__", {}).get("return")
-    if hint is None or type(hint) is type:  # a plain class, as most are, names no ends
+    if hint is None or isinstance(hint, type):  # a plain class, as most are, names no ends
         return ()
     if isinstance(hint, str):
         hint = _resolved(annotated, "return") if "Literal" in hint or "Command" in hint else None
