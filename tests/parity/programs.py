@@ -97,7 +97,7 @@ def parity_in(*ways: Any) -> Callable[[Program], Callable[[Any], None]]:
 
 
 def sides(program: Program, call: Any = SYNC) -> tuple[Any, Any]:
-    """Return what a program shows with graphflow and with LangGraph, where both are to be stated."""
+    """Return what a program shows with graphflow and with LangGraph: for what differs."""
     return plain(program(GRAPHFLOW, call)), plain(program(LANGGRAPH, call))
 
 

@@ -214,7 +214,7 @@ def test_path_with_an_input_type_of_its_own(lib, call):
 
 
 @parity_in(SYNC)
-def test_two_paths_of_one_name_are_refused(lib, _):
+def test_two_paths_of_one_name_are_refused(lib, call):
     def path(_: State) -> str:
         return "b"
 
@@ -320,7 +320,7 @@ def test_sends_of_parallel_tasks_run_in_the_order_of_their_tasks(lib, call):
 
 
 @parity_in(SYNC)
-def test_sends_are_equal_by_node_and_argument(lib, _):
+def test_sends_are_equal_by_node_and_argument(lib, call):
     one = lib.Send("a", (1,))
     others = [lib.Send("a", (1,)), lib.Send("b", (1,)), lib.Send("a", (2,))]
     return [(one == other, hash(one) == hash(other)) for other in others]
@@ -474,6 +474,6 @@ def test_command_to_the_parent_as_input_is_refused(lib, call):
 
 
 @parity_in(SYNC)
-def test_records_have_the_same_fields(lib, _):
+def test_records_have_the_same_fields(lib, call):
     command = lib.Command(update={"x": 1}, goto="b")
     return command, command == lib.Command(update={"x": 1}, goto="b"), lib.Command.PARENT

@@ -56,7 +56,7 @@ def test_methods_partials_and_callable_objects_are_nodes(lib, call):
 
 @parity
 def test_enum_names_are_names(lib, call):
-    class Step(str, enum.Enum):
+    class Step(enum.StrEnum):
         FIRST = "first"
         SECOND = "second"
 
@@ -224,7 +224,7 @@ def test_sequence_of_functions_and_pairs(lib, call):
 
 
 @parity_in(ASYNC)
-def test_wrong_sequences_are_refused(lib, _):
+def test_wrong_sequences_are_refused(lib, call):
     graph = lib.StateGraph(State)
     empty = raised(lib, lambda: type(graph.add_sequence([])).__name__)
     return empty, raised(lib, lambda: graph.add_sequence([greet, greet]))[0]

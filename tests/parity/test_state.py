@@ -282,7 +282,7 @@ def test_key_declared_with_and_without_reducer_keeps_the_reducer(lib, call):
 
 
 @parity_in(SYNC)
-def test_key_declared_with_two_reducers_is_refused(lib, _):
+def test_key_declared_with_two_reducers_is_refused(lib, call):
     class Other(TypedDict):
         log: Annotated[list[Any], merge]
 
@@ -290,15 +290,17 @@ def test_key_declared_with_two_reducers_is_refused(lib, _):
 
 
 @parity_in(SYNC)
-def test_reducer_of_another_signature_is_refused(lib, _):
+def test_reducer_of_another_signature_is_refused(lib, call):
     def three(left: Any, right: Any, more: Any) -> Any: ...
     def one(left: Any) -> Any: ...
     def optional(left: Any, right: Any, more: Any = None) -> Any: ...
     def keyword(left: Any, right: Any, *, more: Any = None) -> Any: ...
 
     def made(reducer: Any) -> Any:
-        schema = TypedDict("schema", {"key": Annotated[list, reducer]})
-        return raised(lib, lambda: type(lib.StateGraph(schema)).__name__, "Invalid reducer")
+        class Reduced(TypedDict):
+            key: Annotated[list[Any], reducer]
+
+        return raised(lib, lambda: type(lib.StateGraph(Reduced)).__name__, "Invalid reducer")
 
     return {reducer.__name__: made(reducer) for reducer in (three, one, optional, keyword)}
 
@@ -399,7 +401,7 @@ def test_remaining_steps_and_is_last_step(lib, call):
 
 
 @parity_in(SYNC)
-def test_managed_values_are_refused_in_input_and_output(lib, _):
+def test_managed_values_are_refused_in_input_and_output(lib, call):
     class Managed(TypedDict):
         left: lib.RemainingSteps
 
