@@ -14,7 +14,7 @@ from graphflow.runtime import RunControl
 from graphflow.state.schema import Schema
 from graphflow.types import INTERRUPT, Config, Durability, Interrupt
 
-MODES = ("values", "updates", "custom", "messages", "tasks", "checkpoints", "debug")
+MODES = ("values", "updates", "custom", "messages", "tools", "tasks", "checkpoints", "debug")
 _NOT_METADATA = ("thread_id", "checkpoint_ns", "checkpoint_id", "checkpoint_map", "branch")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final, NamedTuple
 
-LIVE: Final = frozenset({"custom", "messages"})
+LIVE: Final = frozenset({"custom", "messages", "tools"})
 """Modes whose chunks come from inside running nodes, not from the machine."""
 
 

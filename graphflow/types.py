@@ -11,7 +11,9 @@ from typing import Any, ClassVar, Generic, Literal, NamedTuple, TypeVar
 
 Goto = TypeVar("Goto", bound=Hashable)
 Durability = Literal["sync", "async", "exit"]
-StreamMode = Literal["values", "updates", "custom", "messages", "tasks", "checkpoints", "debug"]
+StreamMode = Literal[
+    "values", "updates", "custom", "messages", "tools", "tasks", "checkpoints", "debug"
+]
 StreamWriter = Callable[[Any], None]
 Config = dict[str, Any]
 """`{"configurable": {"thread_id": …}, "recursion_limit": …, "metadata": …, "tags": …}`."""
