@@ -35,6 +35,11 @@ def difference(ours: Any, theirs: Any) -> str:
     return "\n".join(difflib.unified_diff(*lines, "LangGraph", "graphflow", lineterm="", n=2))
 
 
+def by_task(chunks: Any) -> list[Any]:
+    """Sort what tasks showed that ran side by side: in which order they finish is not promised."""
+    return sorted(chunks, key=lambda chunk: re.sub(r"#\d+", "#", repr(plain(chunk))))
+
+
 def is_message(value: Any) -> bool:
     """Whether `value` is a message of either library."""
     return hasattr(value, "content") and (hasattr(value, "role") or hasattr(value, "type"))
@@ -94,7 +99,8 @@ class _Reduction:
             if key in _UNSEEN:
                 continue
             if key == "checkpoint_id":
-                reduced[key] = self._number(value.get("checkpoint_ns", ""), value[key])
+                place = f"{value.get('thread_id')}/{value.get('checkpoint_ns', '')}"
+                reduced[key] = self._number(place, value[key])
             elif key == "parents":
                 reduced[key] = {self.of(ns): self._number(ns, at) for ns, at in value[key].items()}
             else:
