@@ -103,7 +103,11 @@ def chosen(
             return
         if bound is not None and (place_of(shot.config).at or bound) >= bound:
             continue
-        told = shot.metadata or {}
-        if all(told.get(key) == value for key, value in (filter or {}).items()):
-            yield shot
-            limit = None if limit is None else limit - 1
+        if filter and not _has(shot.metadata or {}, filter):
+            continue
+        yield shot
+        limit = None if limit is None else limit - 1
+
+
+def _has(metadata: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+    return all(metadata.get(key) == value for key, value in wanted.items())

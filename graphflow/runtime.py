@@ -127,7 +127,7 @@ class TaskView(Protocol):
 class TaskContext:
     """One execution of one node: its run, its task, and how far its questions have come."""
 
-    __slots__ = ("asked", "calls", "run", "signal", "task")
+    __slots__ = ("asked", "calls", "pushed", "run", "signal", "task")
 
     def __init__(self, run: RunContext, task: TaskView) -> None:
         self.run = run
@@ -135,6 +135,8 @@ class TaskContext:
         self.asked = 0
         self.calls = 0
         """How many graphs it has called."""
+        self.pushed: list[tuple[str, Any]] = []
+        """What the node wrote before it returned; part of this attempt's writes."""
         self.signal: GraphInterrupt | None = None
 
     @property
@@ -282,28 +284,41 @@ def get_store() -> Any:
     return current("get_store").run.store
 
 
-def emit_message(chunk: Any, metadata: Mapping[str, Any] | None = None) -> None:
-    """Stream a part of a message in mode `messages`; does nothing where nobody listens."""
+def emit_message(
+    chunk: Any, metadata: Mapping[str, Any] | None = None, *, is_whole: bool = False
+) -> None:
+    """Stream a message in mode `messages`; does nothing where nobody listens.
+
+    Args:
+        chunk: A piece that a model wrote, or a message.
+        metadata: Added to what is told of where it comes from.
+        is_whole: Whether a node says it, no model.
+    """
     context = _current.get()
     if context is not None and "messages" in context.run.wanted:
-        told = message_metadata(context)
+        told = message_metadata(context, is_whole)
         told.update(metadata or {})
         if tags := [*context.run.config.get("tags", ()), *(metadata or {}).get("tags", ())]:
             told["tags"] = tags
-        context.run.streamed.add(chunk.id)
+        if chunk.id is not None:
+            context.run.streamed.add(chunk.id)
         context.run.emit("messages", (chunk, told))
 
 
-_SHOWN = ("thread_id", "checkpoint_id", "checkpoint_ns", "task_id", "run_id", "assistant_id")
+_SHOWN = ("thread_id", "checkpoint_id", "checkpoint_ns", "task_id", "run_id", "assistant_id",
+          "graph_id")  # fmt: skip
 
 
-def message_metadata(context: TaskContext) -> dict[str, Any]:
-    """Return what a streamed message says about where it comes from (contract §27)."""
+def message_metadata(context: TaskContext, is_whole: bool) -> dict[str, Any]:
+    """Return what a streamed message says about where it comes from (contract §27).
+
+    Pieces of a model name the namespace of the task, whole messages that of the graph.
+    """
     config = context.config()
-    configurable = config["configurable"]
+    given = context.run.config if is_whole else config
+    configurable = given.get("configurable", {})
     shown = {key: configurable[key] for key in _SHOWN if key in configurable}
-    tags = {"tags": config["tags"]} if config.get("tags") else {}
-    return {**config["metadata"], **shown, **tags}
+    return {"ls_integration": "graphflow", **config["metadata"], **shown}
 
 
 @dataclass(frozen=True, slots=True)

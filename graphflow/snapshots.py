@@ -37,6 +37,7 @@ class Shots:
         self.plan = plan
         self.thread = thread
         self.scope = scope
+        self._parents: dict[tuple[int, int], Config] = {}
 
     def live(
         self,
@@ -87,25 +88,22 @@ class Shots:
     ) -> StateSnapshot:
         """Return a checkpoint as the start of its superstep; `after` is the frame that ended it."""
         known = _from_rows(rows) if after is None else _from_settled(frame, after)
-        for task in known.values():
-            if asked := task.get("interrupts"):
-                task["interrupts"] = _last_raised(asked)
+        for place, (error, asked, result) in known.items():
+            if len(asked) > 1:
+                known[place] = (error, _last_raised(asked), result)
         return self._shot(
             branch, parent_branch, frame, values, self._tasks(branch, frame, known), added
         )
 
-    def _tasks(
-        self, branch: Branch, frame: Frame, known: Mapping[int, dict[str, Any]]
-    ) -> list[PregelTask]:
+    def _tasks(self, branch: Branch, frame: Frame, known: Mapping[int, Known]) -> list[PregelTask]:
         identity = run_identity(self.thread, self.scope, branch.ordinal)
         tasks = []
-        for place, task in enumerate(frame.pending):
-            own = task_id(identity, frame.seq, frame.step + 1, task.name, task.is_send, place)
-            told = known.get(place, _NOTHING_KNOWN)
-            inner = inner_config(self.plan, self.thread, self.scope, task.name, own)
-            error, asked = told.get("error"), told.get("interrupts", ())
-            path, result = _path(task, place), told.get("result")
-            tasks.append(PregelTask(own, task.name, path, error, asked, inner, result))
+        for place, (name, is_send, _) in enumerate(frame.pending):
+            own = task_id(identity, frame.seq, frame.step + 1, name, is_send, place)
+            inner = inner_config(self.plan, self.thread, self.scope, name, own)
+            path = ("__pregel_push", place, False) if is_send else ("__pregel_pull", name)
+            error, asked, result = known.get(place, _NOTHING_KNOWN)
+            tasks.append(PregelTask(own, name, path, error, asked, inner, result))
         return tasks
 
     def _shot(
@@ -121,14 +119,16 @@ class Shots:
         parent = None
         if frame.parent >= 0:
             parent = config_of(self.thread, self.scope, parent_branch.ordinal, frame.parent)
+            self._parents[frame.parent, parent_branch.ordinal] = parent
         for key, start in self.plan.starts.items():
             if key not in values:
                 values[key] = start()
+        config = self._parents.pop((frame.seq, branch.ordinal), None)  # its child made it already
         return StateSnapshot(
             values.get(ROOT) if self.plan.is_root else values,
-            tuple([task.name for task in tasks]) if waits is None else waits,
-            config_of(self.thread, self.scope, branch.ordinal, frame.seq),
-            metadata_of(frame, dict(added)),
+            tuple([task.name for task in frame.pending]) if waits is None else waits,
+            config or config_of(self.thread, self.scope, branch.ordinal, frame.seq),
+            metadata_of(frame, added),
             datetime.fromtimestamp(frame.created, UTC).isoformat(),
             parent,
             tuple(tasks),
@@ -136,11 +136,9 @@ class Shots:
         )
 
 
-_NOTHING_KNOWN: dict[str, Any] = {}
-
-
-def _path(task: Pending, place: int) -> tuple[Any, ...]:
-    return ("__pregel_push", place, False) if task.is_send else ("__pregel_pull", task.name)
+Known = tuple[str | None, tuple[Interrupt, ...], dict[str, Any] | None]
+"""What is known of a task: its error, what it asked, its result."""
+_NOTHING_KNOWN: Known = (None, (), None)
 
 
 def _rank(pending: Sequence[Pending], place: int) -> tuple[bool, int, str]:
@@ -150,26 +148,26 @@ def _rank(pending: Sequence[Pending], place: int) -> tuple[bool, int, str]:
     return (False, 0, pending[place].name)
 
 
-def _from_rows(rows: Sequence[Row]) -> dict[int, dict[str, Any]]:
-    known: dict[int, dict[str, Any]] = {}
+def _from_rows(rows: Sequence[Row]) -> dict[int, Known]:
+    known: dict[int, Known] = {}
     for row in rows:
-        task = known.setdefault(row.place, {})
+        error, asked, result = known.get(row.place, _NOTHING_KNOWN)
         if row.kind is RowKind.RESULT:
-            task["result"] = chunks.result(row.value[0])
-            task.pop("error", None)
+            error, result = None, chunks.result(row.value[0])
         elif row.kind is RowKind.QUESTION:
-            task["interrupts"] = (*task.get("interrupts", ()), row.value)
+            asked = (*asked, row.value)
         elif row.kind is RowKind.ERROR:
-            task["error"] = row.value
+            error = row.value
+        known[row.place] = (error, asked, result)
     return known
 
 
-def _from_settled(frame: Frame, after: Frame) -> dict[int, dict[str, Any]]:
-    known: dict[int, dict[str, Any]] = {}
+def _from_settled(frame: Frame, after: Frame) -> dict[int, Known]:
+    known: dict[int, Known] = {}
     for task in after.settled:
         place = task.place if task.place >= 0 else _first(frame, task, known)
         if place is not None:
-            known[place] = {"result": chunks.result(task.writes), "interrupts": task.interrupts}
+            known[place] = (None, task.interrupts, chunks.result(task.writes))
     return known
 
 

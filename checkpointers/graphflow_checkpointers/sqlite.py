@@ -179,20 +179,23 @@ class SqliteCheckpointer(Checkpointer):
 
     def frames(self, branch: int, after: int, upto: int) -> Operation[list[StoredFrame]]:
         rows = yield Statement(sql.FRAMES, (key(branch, after), key(branch, upto)))
-        for seq, _, body, crc in rows:
-            self._check(body, crc, f"frame {seq} of branch {branch}")
-        return [StoredFrame(seq, created, body) for seq, created, body, _ in rows]
+        for crc, seq, _, body in rows:
+            if crc32(body) != crc:
+                raise self._damaged(f"frame {seq} of branch {branch}")
+        return [_frame(row[1:]) for row in rows]
 
     def rows(self, branch: int, head: int) -> Operation[list[StoredRow]]:
         found = yield Statement(sql.ROWS, (key(branch, head),))
         for index, _, _, body, crc in found:
-            self._check(body, crc, f"row of task {index} at frame {head} of branch {branch}")
+            if crc32(body) != crc:
+                raise self._damaged(f"row of task {index} at frame {head} of branch {branch}")
         return [StoredRow(*row[:4]) for row in found]
 
     def snapshot(self, branch: int, upto: int) -> Operation[tuple[int, bytes] | None]:
         found = yield Statement(sql.SNAPSHOT, (key(branch, 0), key(branch, upto)))
         for seq, body, crc in found:
-            self._check(body, crc, f"snapshot {seq} of branch {branch}")
+            if crc32(body) != crc:
+                raise self._damaged(f"snapshot {seq} of branch {branch}")
             return seq, body
         return None
 
@@ -215,9 +218,11 @@ class SqliteCheckpointer(Checkpointer):
         yield Statement(sql.DROP_THREAD, (thread,))
         yield Statement(sql.COMMIT)
 
-    def _check(self, body: bytes, crc: int, what: str) -> None:
-        if crc32(body) != crc:
-            raise CorruptCheckpointError(
-                f"{self.path}: {what} does not match its checksum. Restore the file from a "
-                "backup; other threads in it can still be read."
-            )
+    def _damaged(self, what: str) -> CorruptCheckpointError:
+        return CorruptCheckpointError(
+            f"{self.path}: {what} does not match its checksum. Restore the file from a "
+            "backup; other threads in it can still be read."
+        )
+
+
+_frame = StoredFrame._make

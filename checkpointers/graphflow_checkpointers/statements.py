@@ -125,7 +125,7 @@ ROWS: Final = """
     SELECT task, kind, number, body, crc FROM graphflow_row WHERE frame = ? ORDER BY place"""
 
 FRAMES: Final = """
-    SELECT id & 268435455, created, body, crc FROM graphflow_frame
+    SELECT crc, id & 268435455, created, body FROM graphflow_frame
     WHERE id > ? AND id <= ? ORDER BY id"""
 
 SNAPSHOT: Final = """

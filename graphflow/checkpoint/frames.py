@@ -4,12 +4,13 @@ A frame is a msgpack list; empty fields at its end are left out:
 
     [FORMAT, source, step, delta, pending, settled, joins, deferred, metadata, gap]
 
-    delta     [[key, op, …], …]; op = [code, argument, …] as in `state.deltas`. Where an argument is
-              what a settled task wrote to the key, as it nearly always is, the op is
-              [code + BY_TASK, place in `settled`] and the value stands in `settled` only.
-    pending   "node", or ["node", is_send, argument]
-    settled   [place in the pending of the frame before or "node", writes, interrupts]
+    delta     [key, op, key, op, …]; op = [code, argument, …] as in `state.deltas`. Where the
+              argument is what a settled task wrote to the key, as it nearly always is, the op is
+              the number `code + BY_TASK * place in settled` and the value stands there only.
+    pending   ["node", …]; instead of a name [name, is_send, argument]
+    settled   [place in the pending of the frame before or "node", writes, interrupts, …]
               writes = [key, value, key, value, …]; null: the argument of the pending task
+              interrupts = [interrupt, …] or null
     metadata  null: as in the frame before
     gap       how many numbers lie between the frame before and this one
 """
@@ -17,11 +18,13 @@ A frame is a msgpack list; empty fields at its end are left out:
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from graphflow.checkpoint.codec import Codec
 from graphflow.checkpoint.protocol import StoredFrame, StoredRow
 from graphflow.checkpoint.records import (
+    NOTHING,
     Frame,
     Pending,
     Row,
@@ -54,9 +57,9 @@ def pack_frame(codec: Codec, frame: Frame) -> StoredFrame:
         FORMAT,
         frame.source.value,
         frame.step,
-        [[key, *_packed_ops(key, ops, frame.settled)] for key, ops in frame.delta.items()] or None,
+        _packed_delta(frame) or None,
         [_packed_pending(task) for task in frame.pending] or None,
-        [_packed_settled(task) for task in frame.settled] or None,
+        [part for task in frame.settled for part in _packed_settled(task)] or None,
         dict(frame.joins) if frame.joins else None,
         frame.deferred or None,
         frame.metadata,
@@ -67,17 +70,21 @@ def pack_frame(codec: Codec, frame: Frame) -> StoredFrame:
     return StoredFrame(frame.seq, frame.created, codec.encode(body))
 
 
-def _packed_ops(key: str, ops: Sequence[Op], settled: Sequence[Settled]) -> list[Any]:
-    return [_packed_op(key, op, settled) for op in ops]
+def _packed_delta(frame: Frame) -> list[Any]:
+    packed: list[Any] = []
+    for key, ops in frame.delta.items():
+        for op in ops:
+            packed += (key, _packed_op(key, op, frame.settled))
+    return packed
 
 
-def _packed_op(key: str, op: Op, settled: Sequence[Settled]) -> list[Any]:
+def _packed_op(key: str, op: Op, settled: Sequence[Settled]) -> Any:
     if op[0] <= APPEND:
         for place, task in enumerate(settled):
             for written, value in task.writes:
                 if written == key:
                     if value is op[1]:
-                        return [op[0] + BY_TASK, place]
+                        return op[0] + BY_TASK * place
                     break  # the reader takes a task's first write to the key
     return list(op)
 
@@ -89,11 +96,11 @@ def _packed_pending(task: Pending) -> Any:
     return [task.name, task.is_send, arg]
 
 
-def _packed_settled(task: Settled) -> list[Any]:
+def _packed_settled(task: Settled) -> tuple[Any, Any, Any]:
     was_pending = task.name == START and task.place >= 0
     writes = None if was_pending else _packed_writes(task.writes)
-    packed = [task.place if task.place >= 0 else task.name, writes]
-    return [*packed, [_packed_interrupt(q) for q in task.interrupts]] if task.interrupts else packed
+    asked = [_packed_interrupt(q) for q in task.interrupts] if task.interrupts else None
+    return (task.place if task.place >= 0 else task.name, writes, asked)
 
 
 def _packed_writes(writes: Writes) -> list[Any]:
@@ -139,9 +146,8 @@ def delta_of(seq: int, body: Body, before: Body | None) -> Delta:
         CorruptCheckpointError: The frame refers to what is not there.
     """
     try:
-        settled = body[5]
-        return {key: [_op(key, op, settled, before) for op in ops] for key, *ops in body[3] or ()}
-    except (IndexError, KeyError, TypeError, ValueError) as error:
+        return _delta(body, _results(body, before))
+    except (LookupError, StopIteration, TypeError, ValueError) as error:
         raise CorruptCheckpointError(f"Frame {seq} cannot be read: {error!r}.") from error
 
 
@@ -157,55 +163,81 @@ def unpack_frame(stored: StoredFrame, body: Body, before: Body | None) -> Frame:
         CorruptCheckpointError: The bytes are no frame.
     """
     try:
+        results = () if before is None else _results(body, before)
         return Frame(
             stored.seq,
             _SOURCES[body[1]],
             body[2],
-            {} if before is None else delta_of(stored.seq, body, before),
+            {} if before is None else _delta(body, results),
             tuple([_pending(packed) for packed in body[4] or ()]),
-            body[6] or {},
+            body[6] or NOTHING,
             tuple(body[7] or ()),
-            () if before is None else tuple([_settled(p, before) for p in body[5] or ()]),
+            () if before is None else _all_settled(body, results, before),
             body[8],
             stored.seq - 1 - (body[9] or 0),
             stored.created,
         )
-    except (IndexError, KeyError, TypeError, ValueError) as error:
+    except (LookupError, StopIteration, TypeError, ValueError) as error:
         raise CorruptCheckpointError(f"Frame {stored.seq} cannot be read: {error!r}.") from error
 
 
-def _op(key: str, packed: list[Any], settled: Any, before: Body | None) -> Op:
-    code = packed[0]
-    if code < BY_TASK:
-        return tuple(packed)
-    writes = _packed_result(settled[packed[1]], before)
-    for place in range(0, len(writes), 2):
-        if writes[place] == key:
-            return (code - BY_TASK, writes[place + 1])
-    raise KeyError(key)
+def unpack_frames(line: Sequence[StoredFrame], bodies: Sequence[Body], before: Body) -> list[Frame]:
+    """Return decoded frames that follow each other as records; `before` stands before the first."""
+    frames = []
+    for stored, body in zip(line, bodies, strict=True):
+        frames.append(unpack_frame(stored, body, before))
+        before = body
+    return frames
 
 
-def _packed_result(packed: list[Any], before: Body | None) -> list[Any]:
-    """Return what a settled task wrote: it is there, or the argument of the pending task."""
-    if packed[1] is not None or before is None:
-        writes: list[Any] = packed[1]
-        return writes
-    argument: list[Any] = before[4][packed[0]][2]
-    return argument
+def _results(body: Body, before: Body | None) -> list[list[Any]]:
+    """Return what each settled task wrote: it is there, or the argument of the pending task."""
+    settled = body[5] or []
+    results = settled[1::3]
+    if None in results and before is not None:
+        for index, place in enumerate(settled[::3]):
+            if results[index] is None:
+                results[index] = before[4][place][2]
+    return results
+
+
+def _delta(body: Body, results: Sequence[list[Any]]) -> dict[str, Sequence[Op]]:
+    delta: dict[str, Sequence[Op]] = {}
+    parts = iter(body[3] or ())
+    for key in parts:
+        op = next(parts)
+        refers = type(op) is int
+        op = (op % BY_TASK, _written(key, results[op // BY_TASK])) if refers else tuple(op)
+        delta[key] = [*delta[key], op] if key in delta else [op]
+    return delta
+
+
+def _written(key: str, packed: list[Any]) -> Any:
+    return packed[2 * packed[::2].index(key) + 1]
 
 
 def _pending(packed: Any) -> Pending:
     if isinstance(packed, str):
-        return Pending(packed)
+        return _plain(packed)
     name, is_send, arg = packed
     return Pending(name, is_send, _writes(arg) if name == START else arg)
 
 
-def _settled(packed: list[Any], before: Body) -> Settled:
-    place = packed[0]
-    index, name = (-1, place) if isinstance(place, str) else (place, _name(before[4][place]))
-    questions = tuple(map(_interrupt, packed[2])) if len(packed) > 2 else ()
-    return Settled(index, name, _writes(_packed_result(packed, before)), questions)
+_plain = lru_cache(1024)(Pending)
+
+
+def _all_settled(body: Body, results: Sequence[list[Any]], before: Body) -> tuple[Settled, ...]:
+    packed = body[5] or ()
+    tasks = zip(packed[::3], results, packed[2::3], strict=True)
+    return tuple([_settled(*task, before) for task in tasks])
+
+
+def _settled(place: int | str, packed: list[Any], asked: Any, before: Body) -> Settled:
+    writes = _writes(packed)
+    questions = tuple(map(_interrupt, asked)) if asked else ()
+    if isinstance(place, str):
+        return Settled(-1, place, writes, questions)
+    return Settled(place, _name(before[4][place]), writes, questions)
 
 
 def _name(pending: Any) -> str:
@@ -214,9 +246,8 @@ def _name(pending: Any) -> str:
 
 
 def _writes(packed: list[Any]) -> Writes:
-    if len(packed) == 2:
-        return ((packed[0], packed[1]),)
-    return tuple(zip(packed[::2], packed[1::2], strict=True))
+    parts = iter(packed)
+    return tuple(zip(parts, parts, strict=True))
 
 
 def _interrupt(packed: list[Any]) -> Interrupt:

@@ -16,6 +16,7 @@ from graphflow.checkpoint.frames import (
     open_frames,
     pack_snapshot,
     unpack_frame,
+    unpack_frames,
     unpack_row,
     unpack_snapshot,
 )
@@ -109,6 +110,8 @@ def lineage(branches: Sequence[Branch], branch: Branch, seq: int) -> list[tuple[
 
 def parent_of(branches: Sequence[Branch], branch: Branch, frame: Frame) -> Branch:
     """Return the branch on which the frame before `frame` lies."""
+    if branch.parent is None or frame.parent > branch.parent_seq:
+        return branch
     by_id = {known.id: known for known in branches}
     while branch.parent is not None and frame.parent <= branch.parent_seq:
         branch = by_id[branch.parent]
@@ -122,12 +125,14 @@ def _read(
     values, metadata = ({}, {}) if base is None else unpack_snapshot(codec, base)
     folder = Folder(values)
     before, body = NO_FRAME, NO_FRAME
-    bodies = open_frames(codec, stored)
-    for place, link in enumerate(stored):
-        before, body = body, bodies[place]
-        if place or base is None:
+    is_known = base is not None
+    for link, following in zip(stored, open_frames(codec, stored), strict=True):
+        before, body = body, following
+        if not is_known:  # the first one is in the snapshot, if there is one
             folder.apply(delta_of(link.seq, body, before))
-        metadata = metadata if body[8] is None else body[8]
+        is_known = False
+        if body[8] is not None:
+            metadata = body[8]
     if not stored or stored[-1].seq != seq:
         raise UnknownCheckpointError(f"Branch {branch.name!r} has no checkpoint {seq}.")
     is_base = len(stored) == 1 and base is not None
@@ -190,13 +195,12 @@ def read_thread(
     bodies: dict[int, list[tuple[int, Body]]] = {}
     rows: dict[int, tuple[Row, ...]] = {}
     for branch in branches:
-        before = _body_at_fork(branches, branch, bodies)
-        frames[branch.id], bodies[branch.id] = [], []
         line = yield from store.frames(branch.id, -1, branch.head)
-        for stored, body in zip(line, open_frames(codec, line), strict=True):
-            frames[branch.id].append(unpack_frame(stored, body, before))
-            bodies[branch.id].append((stored.seq, body))
-            before = body
+        opened = open_frames(codec, line)
+        before = _body_at_fork(branches, branch, bodies)
+        frames[branch.id] = unpack_frames(line, opened, before)
+        if any(other.parent == branch.id for other in branches):
+            bodies[branch.id] = [(s.seq, body) for s, body in zip(line, opened, strict=True)]
         found = yield from store.rows(branch.id, branch.head)
         rows[branch.id] = tuple(unpack_row(codec, row) for row in found)
     yield from store.end()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from graphflow.checkpoint.codec import Codec
 from graphflow.checkpoint.history import parent_of, read_thread
 from graphflow.checkpoint.protocol import Checkpointer, Operation
-from graphflow.checkpoint.records import Frame
+from graphflow.checkpoint.records import Frame, Source
 from graphflow.ids import checkpoint_id
 from graphflow.types import Config
 
@@ -29,10 +30,12 @@ def config_of(thread: str, scope: str, ordinal: int, seq: int) -> Config:
     }
 
 
-def metadata_of(frame: Frame, added: dict[str, Any]) -> dict[str, Any]:
+def metadata_of(frame: Frame, added: Mapping[str, Any]) -> dict[str, Any]:
     """Return a checkpoint's metadata; `added` is what the run's config had added."""
-    source = frame.source.name.lower()
-    return {"parents": {}, **added, "source": source, "step": frame.step}
+    return {"parents": {}, **added, "source": _SOURCES[frame.source], "step": frame.step}
+
+
+_SOURCES = tuple(source.name.lower() for source in Source)
 
 
 def entries(store: Checkpointer, thread: str, scope: str = "") -> Operation[list[CheckpointEntry]]:
@@ -53,6 +56,6 @@ def entries(store: Checkpointer, thread: str, scope: str = "") -> Operation[list
                 else None
             )
             config = config_of(thread, scope, branch.ordinal, frame.seq)
-            entry = CheckpointEntry(config, metadata_of(frame, dict(added)), before)
+            entry = CheckpointEntry(config, metadata_of(frame, added), before)
             found.append((frame.seq, branch.ordinal, entry))
     return [entry for *_, entry in sorted(found, key=lambda item: item[:2], reverse=True)]

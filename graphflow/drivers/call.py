@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from graphflow.checkpoint.records import Writes
 from graphflow.drivers.caching import key_of, recalled, remembered
 from graphflow.engine.machine import Machine
-from graphflow.engine.returns import read_path, read_return
+from graphflow.engine.returns import prepared, read_path, read_return
 from graphflow.engine.turn import Outcome, Target, Task
 from graphflow.errors import (
     GraphDrained,
@@ -29,7 +29,7 @@ from graphflow.errors import (
 from graphflow.graph.callables import Callee
 from graphflow.graph.plan import Node, Plan, Route
 from graphflow.runtime import RunControl, TaskContext, emit_message, injected
-from graphflow.state.schema import LastStep, Schema
+from graphflow.state.schema import LastStep, Schema, fields_written, is_annotated_class
 from graphflow.types import START
 
 T = TypeVar("T")
@@ -113,6 +113,8 @@ def perform(
             writes, targets = read_return(plan, returned)
         else:
             writes, targets, is_cached = yield from _cached(plan, context, task, shown, offload)
+        if context.pushed:
+            writes = _with_pushed(plan, context, writes)
         if "messages" in context.run.wanted:
             _stream_messages(context, shown, writes)
     if node.routes:
@@ -123,6 +125,8 @@ def perform(
             while type(answer) in _AWAITED:
                 answer = yield answer
             targets = [*targets, *read_path(plan, route, answer)]
+        if context.pushed:
+            writes = _with_pushed(plan, context, writes)
     elif plan.state.kind == "pydantic" and writes:
         machine.preview(task, writes)
     return Outcome(task, writes, targets, is_restored=is_cached)
@@ -143,13 +147,21 @@ def _cached(
         returned = yield returned
     if context.signal is not None:
         raise _swallowed(task)
-    reading = read_return(plan, returned)
+    writes, targets = read_return(plan, returned)
+    reading = (_with_pushed(plan, context, writes), targets)
     keep = remembered(cache, key, reading, node.cache.ttl)
     if offload:
         yield Blocking(keep)
     else:
         keep()
     return (*reading, False)
+
+
+def _with_pushed(plan: Plan, context: TaskContext, writes: Writes) -> Writes:
+    """Return what a task wrote, first what it pushed before it returned."""
+    pushed = tuple(context.pushed)
+    context.pushed.clear()
+    return (*prepared(plan, pushed), *writes)
 
 
 def _taken_over(signal: ParentCommand) -> Any:
@@ -230,20 +242,32 @@ def failed(task: Task, error: BaseException) -> Outcome:
 
 
 def _stream_messages(context: TaskContext, shown: Any, writes: Writes) -> None:
-    """Stream the messages that a node returned and that listeners have not seen yet."""
+    """Stream the messages that a node returned and that are new to listeners and to the node."""
+    written = _messages_in(value for _, value in writes)
+    if new := [message for message in written if message.id not in context.run.streamed]:
+        known = {_identity(message) for message in _messages_in(_values_of(shown))}
+        for message in new:
+            if message.id not in context.run.streamed and _identity(message) not in known:
+                emit_message(message, is_whole=True)
+
+
+def _messages_in(values: Iterable[Any]) -> Iterator[Any]:
     from graphflow.state.messages import Message
 
-    given = shown.values() if isinstance(shown, dict) else ()
-    streamed = context.run.streamed
-    streamed.update(m.id for m in _flat(given) if isinstance(m, Message))
-    for message in _flat(value for _, value in writes):
-        if isinstance(message, Message) and message.id not in streamed:
-            emit_message(message)
-
-
-def _flat(values: Iterable[Any]) -> Iterator[Any]:
     for value in values:
-        yield from value if isinstance(value, (list, tuple)) else (value,)
+        several = value if isinstance(value, (list, tuple)) else (value,)
+        yield from (message for message in several if isinstance(message, Message))
+
+
+def _values_of(shown: Any) -> Iterable[Any]:
+    """Return what stands in a node's input, key by key."""
+    if isinstance(shown, dict):
+        return shown.values()
+    return fields_written(shown).values() if is_annotated_class(type(shown)) else (shown,)
+
+
+def _identity(message: Any) -> Any:
+    return id(message) if message.id is None else message.id
 
 
 def _swallowed(task: Task) -> SwallowedInterruptError:

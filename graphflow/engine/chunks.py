@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from graphflow.checkpoint.records import Writes
@@ -30,8 +30,11 @@ def written(plan: Plan, writes: Writes) -> Any:
     return dict(known) if len(keys) == len(known) else [{key: value} for key, value in known]
 
 
-def result(writes: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+def result(writes: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     """Return what a snapshot shows as a task's result: key to value, or to `$writes`."""
+    once = dict(writes)
+    if len(once) == len(writes):
+        return once
     shown: dict[str, Any] = {}
     for key, value in writes:
         if key in shown:

@@ -140,7 +140,7 @@ class Teller:
             "config": config_of(thread, scope, ordinal, frame.seq),
             "parent_config": parent,
             "values": chunks.visible(self.plan, values, None),
-            "metadata": metadata_of(frame, dict(self.options.metadata)),
+            "metadata": metadata_of(frame, self.options.metadata),
             "next": [task.name for task in frame.pending],
             "tasks": tasks,
         }

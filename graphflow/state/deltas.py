@@ -94,38 +94,40 @@ class Unfolder:
 
     def __init__(self) -> None:
         self._values: dict[str, Any] = {}
-        self._undo: list[list[tuple[str, Any]]] = []
+        self._undo: list[list[tuple[str, Any, bool]]] = []
+        """What each delta replaced: key, value or length before, whether that is a length."""
 
     def apply(self, delta: Delta) -> None:
         """Apply one frame's delta and remember how to take it back."""
-        self._undo.append([self._apply(key, op) for key, ops in delta.items() for op in ops])
-
-    def _apply(self, key: str, op: Op) -> tuple[str, Any]:
-        old = self._values.get(key, _ABSENT)
-        if op[0] == APPEND and type(old) is list:
-            length = len(old)
-            old.extend(op[1])
-            return key, length
-        _apply(self._values, key, op)
-        if type(self._values.get(key)) is list:
-            self._values[key] = list(self._values[key])
-        return key, (old,)
+        values, undo = self._values, []
+        for key, ops in delta.items():
+            for op in ops:
+                old = values.get(key, _ABSENT)
+                if op[0] == APPEND and type(old) is list:
+                    undo.append((key, len(old), True))
+                    old.extend(op[1])
+                    continue
+                undo.append((key, old, False))
+                _apply(values, key, op)
+                if type(values.get(key)) is list:
+                    values[key] = list(values[key])  # extended in place from now on
+        self._undo.append(undo)
 
     def undo(self) -> None:
         """Take back the newest delta."""
-        for key, before in reversed(self._undo.pop()):
-            if isinstance(before, int):
-                del self._values[key][before:]
-            elif before[0] is _ABSENT:
-                self._values.pop(key, None)
+        values = self._values
+        for key, before, is_length in reversed(self._undo.pop()):
+            if is_length:
+                del values[key][before:]
+            elif before is _ABSENT:
+                values.pop(key, None)
             else:
-                self._values[key] = before[0]
+                values[key] = before
 
     def values(self) -> dict[str, Any]:
         """Return the state as it is now, not touched by what comes later."""
         return {
-            key: list(value) if type(value) is list else value
-            for key, value in self._values.items()
+            key: value[:] if type(value) is list else value for key, value in self._values.items()
         }
 
 

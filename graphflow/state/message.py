@@ -124,11 +124,10 @@ class Message:
 
     def with_id(self, id: str) -> Message:
         """Returns the same message under another id."""
-        twin = object.__new__(Message)
-        for field_of, put in _SLOTS:
-            put(twin, field_of(self))
-        object.__setattr__(twin, "id", id)
-        return twin
+        return message_of(
+            self.role, self.content, id, self.tool_calls, self.tool_call_id, self.name,
+            self.status, self.usage, self.model, self.finish, self.meta,
+        )  # fmt: skip
 
     def __repr__(self) -> str:
         """Shows the fields that say something."""
@@ -179,10 +178,44 @@ class Message:
         return "\n\n".join(filter(None, [heading, self.text, "\n".join(calls)]))
 
 
-_SLOTS = [
-    (getattr(Message, name).__get__, getattr(Message, name).__set__) for name in Message.__slots__
-]
-"""What reads and what sets each field, without the detours of a frozen class."""
+class _Open:
+    """A message whose fields can still be set: the same slots, without the frozen `__setattr__`."""
+
+    __slots__ = Message.__slots__
+
+
+def message_of(
+    role: Role,
+    content: Content = "",
+    id: str | None = None,
+    tool_calls: tuple[ToolCall, ...] = (),
+    tool_call_id: str | None = None,
+    name: str | None = None,
+    status: Literal["ok", "error"] = "ok",
+    usage: Usage | None = None,
+    model: str | None = None,
+    finish: str | None = None,
+    meta: dict[str, Any] | None = None,
+) -> Message:
+    """Returns the message of fields that a message had before, without reading them again.
+
+    Several times faster than `Message(...)`, which sets each field past the frozen class; a
+    conversation is read from a checkpoint message by message.
+    """
+    message: Any = _Open()
+    message.role = role
+    message.content = content
+    message.id = id
+    message.tool_calls = tool_calls
+    message.tool_call_id = tool_call_id
+    message.name = name
+    message.status = status
+    message.usage = usage
+    message.model = model
+    message.finish = finish
+    message.meta = {} if meta is None else meta
+    message.__class__ = Message
+    return message  # type: ignore[no-any-return]  # it is one by now
 
 
 def _is_extra(key: str, value: Any) -> bool:

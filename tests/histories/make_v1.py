@@ -102,7 +102,8 @@ def make(path: str) -> None:
         for name in ("finished", "finished", "forked"):
             app.invoke(Command(resume="yes"), thread(name))
         past = [s for s in app.get_state_history(thread("forked")) if s.next == ("talk",)]
-        app.update_state(past[-1].config, {"log": ["edited"], "count": 9}, as_node="talk")
+        edited = {**past[-1].config, "metadata": {"author": "ana"}}
+        app.update_state(edited, {"log": ["edited"], "count": 9}, as_node="talk")
         app.invoke(None, thread("forked"))
         store._connection.execute("PRAGMA journal_mode=DELETE")
 
