@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from graphflow.checkpoint.registry import upcast as upcast
     from graphflow.compiled import CompiledStateGraph as CompiledStateGraph
     from graphflow.errors import *  # noqa: F403  # re-exported below by name
+    from graphflow.pushing import push_message as push_message
     from graphflow.runtime import ExecutionInfo as ExecutionInfo
     from graphflow.runtime import RunControl as RunControl
     from graphflow.runtime import Runtime as Runtime
@@ -50,6 +51,7 @@ _HOMES = {
         "Message MessageChunk HumanMessage AIMessage SystemMessage ToolMessage ToolCall Usage "
         "AnyMessage RemoveMessage REMOVE_ALL_MESSAGES MessagesState add_messages"
     ),
+    "graphflow.pushing": "push_message",
     "graphflow.state.schema": "IsLastStep RemainingSteps",
     "graphflow.state.channels": "UntrackedValue EphemeralValue",
     "graphflow.checkpoint.memory": "MemoryCheckpointer InMemorySaver MemorySaver",
