@@ -190,31 +190,3 @@ def text_of(content: Content) -> str:
     if isinstance(content, str):
         return content
     return "".join(part.get("text", "") for part in content if part.get("type") == "text")
-
-
-def openai_content(content: Content) -> Content:
-    """Returns the content in OpenAI's blocks, or as one string if there is nothing but text."""
-    if isinstance(content, str):
-        return content
-    parts = tuple(_openai_part(part) for part in content)
-    if all(part.get("type") == "text" for part in parts):
-        return "\n".join(part["text"] for part in parts)
-    return parts
-
-
-def _openai_part(part: Part | str) -> Part:
-    if isinstance(part, str):
-        return {"type": "text", "text": part}
-    if part.get("type") == "text":
-        return {"type": "text", "text": part.get("text", "")}
-    if part.get("type") == "image":
-        return {"type": "image_url", "image_url": {"url": _image_url(part)}}
-    return part
-
-
-def _image_url(part: Part) -> str:
-    source = part.get("source", part)
-    if "url" in source:
-        return str(source["url"])
-    kind = source.get("media_type") or source.get("mime_type") or "image/png"
-    return f"data:{kind};base64,{source.get('data') or source.get('base64', '')}"

@@ -12,7 +12,6 @@ on the new messages (plus one shallow copy of the list), not on the length of th
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from itertools import groupby
 from typing import Annotated, Any, Literal, TypeAlias, TypedDict, cast, overload
 
@@ -28,7 +27,8 @@ from graphflow.state.message import (
     new_message_id,
 )
 from graphflow.state.message_chunk import MessageChunk
-from graphflow.state.message_parts import Part, ToolCall, ToolCallChunk, Usage, openai_content
+from graphflow.state.message_format import in_openai_form
+from graphflow.state.message_parts import Part, ToolCall, ToolCallChunk, Usage
 
 __all__ = [
     # the reducer
@@ -173,15 +173,31 @@ def add_messages(
     Raises:
         ValueError: A side is None; `format` is unknown; a `RemoveMessage` names no known id.
     """
-    if format is not None and format != "langchain-openai":
+    if format not in _READINGS:
         raise ValueError(f"Unrecognized format={format!r}. Use 'langchain-openai' or None.")
     if left is _ABSENT and right is _ABSENT:
         return lambda left, right: add_messages(left, right, format=format)
     _refuse_missing(left, right)
-    old, positions, _ = merge_messages([], {}, identify_messages(left))
-    merged, _, _ = merge_messages(old, positions, identify_messages(right))
-    return merged if format is None else [_in_openai_blocks(message) for message in merged]
+    read = _READINGS[format]
+    old, positions, _ = merge_messages([], {}, read(left))
+    merged, _, _ = merge_messages(old, positions, read(right))
+    return merged
 
+
+def identify_in_openai_form(value: Any) -> list[MessageOrRemoval]:
+    """As `identify_messages`; messages of other makers become one or several in OpenAI's form."""
+    messages = identify_messages(value)
+    return [
+        part
+        for message in messages
+        for part in (in_openai_form(message) if isinstance(message, Message) else [message])
+    ]
+
+
+_READINGS: dict[str | None, Callable[[Any], list[MessageOrRemoval]]] = {
+    None: identify_messages,
+    "langchain-openai": identify_in_openai_form,
+}
 
 # The mark by which a schema knows that the key can be merged in O(new messages).
 add_messages.__graphflow_messages__ = True  # type: ignore[attr-defined]
@@ -192,11 +208,6 @@ def _refuse_missing(left: Any, right: Any) -> None:
         if value is None or value is _ABSENT:
             given = "None" if value is None else "missing"
             raise ValueError(f"add_messages needs both sides; {side!r} is {given}. [] is nothing.")
-
-
-def _in_openai_blocks(message: Message) -> Message:
-    content = openai_content(message.content)
-    return message if content is message.content else replace(message, content=content)
 
 
 AnyMessage = Message

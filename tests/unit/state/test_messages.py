@@ -127,6 +127,37 @@ def test_the_openai_format_joins_blocks_of_nothing_but_text() -> None:
     assert message.content == "a\nb"
 
 
+def test_the_openai_format_keeps_calls_and_answers_beside_the_content() -> None:
+    uses = [{"type": "tool_use", "id": "c", "name": "f", "input": {"x": 1}}]
+    answers = [
+        {"type": "tool_result", "tool_use_id": "c", "content": [{"type": "text", "text": "4"}]},
+        {"type": "tool_result", "tool_use_id": "d", "content": "no", "is_error": True},
+        {"type": "text", "text": "go on"},
+    ]
+    said = [Message.assistant(uses, id="1"), Message.user(answers, id="2")]
+    assert add_messages([], said, format="langchain-openai") == [
+        AIMessage(id="1", tool_calls=[ToolCall(name="f", args={"x": 1}, id="c")]),
+        ToolMessage("4", id="2", tool_call_id="c"),
+        ToolMessage("no", id="2:1", tool_call_id="d", status="error"),
+        HumanMessage("go on", id="2:2"),
+    ]
+
+
+def test_a_call_that_stands_in_the_content_too_is_one_call() -> None:
+    call = ToolCall(name="f", id="c")
+    said = AIMessage([{"type": "tool_use", "id": "c", "name": "f"}], id="1", tool_calls=[call])
+    assert add_messages([], said, format="langchain-openai") == [
+        AIMessage(id="1", tool_calls=[call])
+    ]
+
+
+def test_what_is_in_the_openai_format_stays_the_same_object() -> None:
+    image = {"type": "image_url", "image_url": {"url": "x"}}
+    said = [HumanMessage("hi", id="1"), HumanMessage([image], id="2")]
+    formatted = add_messages([], said, format="langchain-openai")
+    assert all(new is old for new, old in zip(formatted, said, strict=True))
+
+
 # --- merge_messages ---------------------------------------------------------------------------
 
 Step = tuple[str, str]
