@@ -1,22 +1,30 @@
 """What the contract's tests share: each is written once and runs blocking and on an event loop.
 
 `call` is the way of calling (`invoke`, `stream`, … or their a-forms), `saver` the place threads are
-kept in. The tests of a section are named after its statements: `test_2_6_...` holds §2, number 6.
+kept in. Tests marked `simulated` run under the simulation driver too, with several seeds: whatever
+they claim holds in any order in which tasks may end. In a module that is marked as a whole,
+`simulated(False)` leaves out a test that needs threads, a loop or something else that is real.
+
+The tests of a section are named after its statements: `test_2_6_...` holds §2, number 6, and
+`test_19_b3_...` the third point of §19, whose points have no numbers.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from graphflow import MemoryCheckpointer
+from graphflow.testing.simulation import Simulation
 from graphflow_checkpointers.sqlite import SqliteCheckpointer
 
 Config = dict[str, Any]
+SEEDS = 3
 
 
 class Blocking:
@@ -77,10 +85,61 @@ async def _gathered(stream: Any) -> list[Any]:
     return [item async for item in stream]
 
 
-@pytest.fixture(params=[Blocking, OnLoop], ids=["sync", "async"])
+class Simulated(Blocking):
+    """Runs a compiled graph under the simulation driver; each run draws from the next seed."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+
+    def _simulation(self, app: Any) -> Simulation:
+        self.seed += SEEDS
+        return Simulation(app, self.seed)
+
+    def invoke(self, app: Any, given: Any, config: Config | None = None, **options: Any) -> Any:
+        return self._simulation(app).invoke(given, config, **options)
+
+    def stream(
+        self, app: Any, given: Any, config: Config | None = None, **options: Any
+    ) -> list[Any]:
+        modes = options.pop("stream_mode", "updates")
+        subgraphs = options.get("subgraphs", False)
+        simulation = self._simulation(app)
+        simulation.invoke(given, config, **options)
+        events = [event for event in simulation.events if subgraphs or not event.ns]
+        return [_chunk(event, modes, subgraphs) for event in events if event.mode in modes]
+
+
+def _chunk(event: Any, modes: Any, subgraphs: bool) -> Any:
+    """Return an event as `stream` yields it (contract §8.2)."""
+    told = (*[event.ns] * subgraphs, *[event.mode] * isinstance(modes, list), event.data)
+    return told if len(told) > 1 else event.data
+
+
+WAYS = {
+    "sync": Blocking,
+    "async": OnLoop,
+    **{f"simulated-{seed}": partial(Simulated, seed) for seed in range(SEEDS)},
+}
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the mark known."""
+    config.addinivalue_line("markers", "simulated(yes=True): run under the simulation driver too")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run what is claimed in each way that the claim is about."""
+    if "call" in metafunc.fixturenames:
+        mark = metafunc.definition.get_closest_marker("simulated")
+        is_simulated = mark is not None and False not in mark.args
+        ways = list(WAYS) if is_simulated else ["sync", "async"]
+        metafunc.parametrize("call", ways, indirect=True)
+
+
+@pytest.fixture
 def call(request: pytest.FixtureRequest) -> Blocking:
     """A way of calling a graph."""
-    return request.param()
+    return WAYS[request.param]()
 
 
 @pytest.fixture(scope="session")

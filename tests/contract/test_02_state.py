@@ -88,6 +88,7 @@ def test_2_2_metadata_that_cannot_be_called_makes_no_reducer(call):
     assert call.invoke(app, {"key": 1}) == {"key": 2}
 
 
+@pytest.mark.simulated
 def test_2_3_two_writes_to_a_plain_key_in_a_superstep_are_refused(call):
     app = beside(Pair, a=lambda _: {"y": 1}, b=lambda _: {"y": 2}).compile()
     with pytest.raises(
@@ -161,6 +162,7 @@ def test_2_6_overwrite_skips_the_reducer(call, form):
     assert call.invoke(app, {"log": ["old"]}) == {"log": ["new"]}
 
 
+@pytest.mark.simulated
 @pytest.mark.parametrize("writer", ["a", "b", "c"])
 def test_2_6_overwrite_drops_all_other_writes_of_its_superstep(call, writer):
     def node(name: str) -> Any:
@@ -170,6 +172,7 @@ def test_2_6_overwrite_drops_all_other_writes_of_its_superstep(call, writer):
     assert call.invoke(app, {"log": ["old"]}) == {"log": ["over"]}
 
 
+@pytest.mark.simulated
 def test_2_6_two_overwrites_in_a_superstep_are_refused(call):
     app = beside(
         Log, a=lambda _: {"log": Overwrite([])}, b=lambda _: {"log": {"__overwrite__": []}}
@@ -447,12 +450,14 @@ def test_2_15_managed_values_are_refused_in_input_and_output_schemas(role):
         single(Pair, lambda _: None, **{role: Counted}).compile()
 
 
+@pytest.mark.simulated
 def test_2_16_edge_tasks_write_by_name_before_sends_by_number(call):
     graph = beside(Log, z=lambda _: {"log": ["z"]}).add_node("s", lambda arg: {"log": [arg]})
     graph.add_conditional_edges(START, lambda _: [Send("s", f"send{i}") for i in range(3)], ["s"])
     assert call.invoke(graph.compile(), {"log": []}) == {"log": ["z", "send0", "send1", "send2"]}
 
 
+@pytest.mark.simulated
 def test_2_16_order_of_writes_does_not_depend_on_who_finished_first(call):
     import time
 
@@ -464,6 +469,7 @@ def test_2_16_order_of_writes_does_not_depend_on_who_finished_first(call):
     assert call.invoke(app, {"log": []}) == {"log": ["a", "b"]}
 
 
+@pytest.mark.simulated
 def test_2_17_one_task_may_write_a_key_several_times(call, saver, thread):
     pairs = Command(update=[("log", [1]), ("log", [2])])
     app = single(Log, lambda _: [pairs, Command(update={"log": [3]})]).compile(saver)

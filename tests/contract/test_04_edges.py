@@ -21,6 +21,8 @@ from graphflow import (
     interrupt,
 )
 
+pytestmark = pytest.mark.simulated
+
 
 class Log(TypedDict):
     log: Annotated[list[Any], operator.add]
@@ -225,6 +227,7 @@ def test_4_7_send_gives_its_node_exactly_the_argument(call):
     assert sorted(seen, key=str) == [1, {"any": "thing"}]
 
 
+@pytest.mark.simulated(False)  # its nodes wait for each other
 def test_4_7_sends_run_in_parallel(call):
     barrier = threading.Barrier(4, timeout=5)
 

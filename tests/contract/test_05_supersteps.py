@@ -11,6 +11,8 @@ from typing_extensions import TypedDict
 
 from graphflow import START, EmptyInputError, InvalidUpdateError, Send, StateGraph, interrupt
 
+pytestmark = pytest.mark.simulated
+
 
 class Log(TypedDict):
     log: Annotated[list[Any], operator.add]
@@ -76,6 +78,7 @@ def test_5_2_new_input_works_where_the_graph_lost_the_node_that_was_next(call, s
     assert call.invoke(app, {"log": ["2"]}, thread) == {"log": ["1", "a", "2", "c"]}
 
 
+@pytest.mark.simulated(False)  # its nodes wait for each other
 def test_5_3_tasks_of_a_superstep_run_at_the_same_time(call):
     barrier = threading.Barrier(3, timeout=5)
 
@@ -86,17 +89,20 @@ def test_5_3_tasks_of_a_superstep_run_at_the_same_time(call):
     assert call.invoke(app, {"log": []}) == {"log": []}
 
 
+@pytest.mark.simulated(False)  # its nodes wait for each other
 def test_5_3_async_tasks_of_a_superstep_run_at_the_same_time(call):
     async def meets(_: Log) -> None:
         arrived.append(1)
-        while len(arrived) < 2:
-            await asyncio.sleep(0.001)
+        async with asyncio.timeout(5):
+            while len(arrived) < 2:
+                await asyncio.sleep(0.001)
 
     arrived: list[int] = []
     call.invoke(beside(a=meets, b=meets).compile(), {"log": []})
     assert len(arrived) == 2
 
 
+@pytest.mark.simulated(False)  # its nodes wait for each other
 @pytest.mark.parametrize("limit", [1, 2])
 def test_5_3_max_concurrency_bounds_the_tasks_at_once(call, limit):
     barrier = threading.Barrier(limit, timeout=5)
@@ -115,6 +121,7 @@ def test_5_3_max_concurrency_bounds_the_tasks_at_once(call, limit):
     assert max(most) == limit
 
 
+@pytest.mark.simulated(False)  # its nodes wait for each other
 def test_5_3_max_concurrency_bounds_async_tasks_too(call):
     running: list[int] = []
     most: list[int] = []
@@ -131,6 +138,7 @@ def test_5_3_max_concurrency_bounds_async_tasks_too(call):
     assert max(most) == 2
 
 
+@pytest.mark.simulated(False)  # its nodes wait for each other
 def test_5_5_writes_of_finished_siblings_survive_a_failure(call, saver, thread):
     runs, good_ran = {"good": 0, "bad": 0}, threading.Event()
 

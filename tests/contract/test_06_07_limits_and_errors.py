@@ -10,6 +10,8 @@ from typing_extensions import TypedDict
 
 from graphflow import START, GraphRecursionError, StateGraph
 
+pytestmark = pytest.mark.simulated
+
 
 class Log(TypedDict):
     log: Annotated[list[Any], operator.add]
@@ -37,27 +39,27 @@ def boom(_: Log) -> None:
 
 
 @pytest.mark.parametrize("limit", [0, -1])
-def test_6_limit_below_one_is_refused(call, limit):
+def test_6_b1_limit_below_one_is_refused(call, limit):
     with pytest.raises(ValueError, match="recursion_limit"):
         call.invoke(chain("a").compile(), {"log": []}, {"recursion_limit": limit})
 
 
 @pytest.mark.parametrize("length", [1, 2, 3])
-def test_6_graph_of_n_supersteps_needs_a_limit_of_n_plus_one(call, length):
+def test_6_b2_graph_of_n_supersteps_needs_a_limit_of_n_plus_one(call, length):
     app = chain(*"abc"[:length]).compile()
     assert len(call.invoke(app, {"log": []}, {"recursion_limit": length + 1})["log"]) == length
     with pytest.raises(GraphRecursionError):
         call.invoke(app, {"log": []}, {"recursion_limit": length})
 
 
-def test_6_error_is_a_recursion_error_that_names_the_limit(call):
+def test_6_b3_error_is_a_recursion_error_that_names_the_limit(call):
     with pytest.raises(
         RecursionError, match=r"^Recursion limit of 3 reached without hitting a stop condition"
     ):
         call.invoke(endless().compile(), {"log": []}, {"recursion_limit": 3})
 
 
-def test_6_state_of_the_last_superstep_is_saved_and_the_thread_goes_on(call, saver, thread):
+def test_6_b3_state_of_the_last_superstep_is_saved_and_the_thread_goes_on(call, saver, thread):
     app = endless().compile(saver)
     with pytest.raises(GraphRecursionError):
         call.invoke(app, {"log": []}, {**thread, "recursion_limit": 3})
@@ -68,14 +70,14 @@ def test_6_state_of_the_last_superstep_is_saved_and_the_thread_goes_on(call, sav
     assert len(call.state(app, thread).values["log"]) > 3
 
 
-def test_6_resumed_run_counts_anew(call, saver, thread):
+def test_6_b2_resumed_run_counts_anew(call, saver, thread):
     app = chain("a", "b", "c").compile(saver, interrupt_before=["b"])
     call.invoke(app, {"log": []}, {**thread, "recursion_limit": 2})
     result = call.invoke(app, None, {**thread, "recursion_limit": 2})
     assert result == {"log": ["a", "b", "c"]}
 
 
-def test_7_exception_of_a_node_is_raised_unchanged(call):
+def test_7_b1_exception_of_a_node_is_raised_unchanged(call):
     mine = Boom("mine")
 
     def n(_: Log) -> None:
@@ -87,7 +89,7 @@ def test_7_exception_of_a_node_is_raised_unchanged(call):
     assert caught.value is mine
 
 
-def test_7_a_note_names_the_task(call, saver, thread):
+def test_7_b1_a_note_names_the_task(call, saver, thread):
     app = StateGraph(Log).add_node("n", boom).add_edge(START, "n").compile(saver)
     with pytest.raises(Boom) as caught:
         call.invoke(app, {"log": []}, thread)
@@ -113,7 +115,8 @@ def failing_once(errors: list[Exception]) -> Any:
     return graph.add_edge(START, "bad").add_edge(START, "good")
 
 
-def test_7_snapshot_shows_the_error_and_what_siblings_finished(call, saver, thread):
+@pytest.mark.simulated(False)  # its nodes wait for each other
+def test_7_b2_snapshot_shows_the_error_and_what_siblings_finished(call, saver, thread):
     app = failing_once([Boom("boom")]).compile(saver)
     with pytest.raises(Boom):
         call.invoke(app, {"log": []}, thread)
@@ -127,7 +130,8 @@ def test_7_snapshot_shows_the_error_and_what_siblings_finished(call, saver, thre
     assert shot.next == ("bad",)
 
 
-def test_7_going_on_runs_only_what_is_unfinished(call, saver, thread):
+@pytest.mark.simulated(False)  # its nodes wait for each other
+def test_7_b2_going_on_runs_only_what_is_unfinished(call, saver, thread):
     app = failing_once([Boom("boom")]).compile(saver)
     with pytest.raises(Boom):
         call.invoke(app, {"log": []}, thread)
@@ -139,7 +143,7 @@ def test_7_going_on_runs_only_what_is_unfinished(call, saver, thread):
     assert call.state(app, thread).values == {"log": ["bad", "good"]}
 
 
-def test_7_path_function_that_failed_is_asked_again(call, saver, thread):
+def test_7_b2_path_function_that_failed_is_asked_again(call, saver, thread):
     errors = [Boom("path")]
 
     def path(_: Log) -> list[str]:
@@ -154,7 +158,7 @@ def test_7_path_function_that_failed_is_asked_again(call, saver, thread):
     assert call.invoke(app, None, thread) == {"log": ["i", "a", "b"]}
 
 
-def test_7_entry_path_that_failed_is_asked_again(call, saver, thread):
+def test_7_b2_entry_path_that_failed_is_asked_again(call, saver, thread):
     errors = [Boom("path")]
 
     def path(_: Log) -> list[str]:
@@ -170,7 +174,7 @@ def test_7_entry_path_that_failed_is_asked_again(call, saver, thread):
     assert call.invoke(app, None, thread) == {"log": ["i", "b"]}
 
 
-def test_7_reducer_that_fails_stores_nothing_of_its_superstep(call, saver, thread):
+def test_7_b2_reducer_that_fails_stores_nothing_of_its_superstep(call, saver, thread):
     class Picky(TypedDict):
         log: Annotated[list[Any], operator.add]
         key: Annotated[int, lambda old, new: old // new]
@@ -183,7 +187,7 @@ def test_7_reducer_that_fails_stores_nothing_of_its_superstep(call, saver, threa
     assert (shot.values, shot.next) == ({"log": [], "key": 0}, ("n",))
 
 
-def test_7_all_tasks_of_a_superstep_that_failed_are_next(call, saver, thread):
+def test_7_b2_all_tasks_of_a_superstep_that_failed_are_next(call, saver, thread):
     graph = StateGraph(Log).add_node("a", boom).add_node("b", boom)
     app = graph.add_edge(START, "a").add_edge(START, "b").compile(saver)
     with pytest.raises(Boom):
@@ -195,7 +199,8 @@ def test_7_all_tasks_of_a_superstep_that_failed_are_next(call, saver, thread):
         call.invoke(app, None, thread)
 
 
-def test_7_thread_that_failed_twice_can_still_go_on(call, saver, thread):
+@pytest.mark.simulated(False)  # its nodes wait for each other
+def test_7_b2_thread_that_failed_twice_can_still_go_on(call, saver, thread):
     app = failing_once([Boom("second"), Boom("first")]).compile(saver)
     for text in ("first", "second"):
         with pytest.raises(Boom, match=text):

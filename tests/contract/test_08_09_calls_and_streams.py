@@ -214,7 +214,7 @@ def test_8_7_leaving_a_stream_early_cancels_async_nodes():
     assert cancelled == ["slow"]
 
 
-def test_9_values_are_the_state_after_the_input_and_after_each_superstep(call):
+def test_9_b1_values_are_the_state_after_the_input_and_after_each_superstep(call):
     assert call.stream(diamond().compile(), {"log": ["i"]}, stream_mode="values") == [
         {"log": ["i"]},
         {"log": ["i", "a"], "x": 1},
@@ -222,18 +222,18 @@ def test_9_values_are_the_state_after_the_input_and_after_each_superstep(call):
     ]
 
 
-def test_9_values_of_an_empty_input_come_first_after_the_first_node(call):
+def test_9_b1_values_of_an_empty_input_come_first_after_the_first_node(call):
     chunks = call.stream(diamond().compile(), {}, stream_mode="values")
     assert chunks[0] == {"log": ["a"], "x": 1}
 
 
-def test_9_values_skip_supersteps_in_which_no_output_key_changed(call):
+def test_9_b1_values_skip_supersteps_in_which_no_output_key_changed(call):
     app = diamond().compile()
     chunks = call.stream(app, {"log": []}, stream_mode="values", output_keys=["x"])
     assert chunks == [{"x": 1}]
 
 
-def test_9_values_of_a_resumed_run_begin_with_the_current_state(call, saver, thread):
+def test_9_b1_values_of_a_resumed_run_begin_with_the_current_state(call, saver, thread):
     app = diamond().compile(saver, interrupt_after=["a"])
     call.invoke(app, {"log": []}, thread)
     assert call.stream(app, None, thread, stream_mode="values") == [
@@ -242,7 +242,8 @@ def test_9_values_of_a_resumed_run_begin_with_the_current_state(call, saver, thr
     ]
 
 
-def test_9_values_show_an_interrupt_and_then_what_siblings_wrote(call, saver, thread):
+@pytest.mark.simulated
+def test_9_b1_values_show_an_interrupt_and_then_what_siblings_wrote(call, saver, thread):
     chunks = call.stream(asking().compile(saver), {"log": ["i"]}, thread, stream_mode="values")
     assert chunks[0] == {"log": ["i"]}
     asked = next(chunk for chunk in chunks if "__interrupt__" in chunk)
@@ -252,35 +253,37 @@ def test_9_values_show_an_interrupt_and_then_what_siblings_wrote(call, saver, th
     assert chunks[-1] == {"log": ["i", "b"]}
 
 
-def test_9_values_of_a_root_state_show_an_interrupt_alone(call, saver, thread):
+def test_9_b1_values_of_a_root_state_show_an_interrupt_alone(call, saver, thread):
     graph = StateGraph(int).add_node("n", lambda _: interrupt("?")).add_edge(START, "n")
     chunks = call.stream(graph.compile(saver), 1, thread, stream_mode="values")
     assert chunks[0] == 1
     assert chunks[1].keys() == {"__interrupt__"}
 
 
-def test_9_updates_are_one_chunk_per_finished_task(call):
+@pytest.mark.simulated
+def test_9_b2_updates_are_one_chunk_per_finished_task(call):
     chunks = call.stream(diamond().compile(), {"log": ["i"]})
     assert chunks[0] == {"a": {"x": 1, "log": ["a"]}}
     assert sorted(chunks[1:], key=str) == [{"b": {"log": ["b"]}}, {"c": None}]
 
 
-def test_9_updates_hold_state_keys_only(call):
+def test_9_b2_updates_hold_state_keys_only(call):
     assert call.stream(single(lambda _: {"x": 1, "z": 2}), {"x": 0}) == [{"n": {"x": 1}}]
 
 
-def test_9_updates_are_a_list_where_a_key_was_written_more_than_once(call):
+def test_9_b2_updates_are_a_list_where_a_key_was_written_more_than_once(call):
     twice = Command(update=[("log", [1]), ("log", [2])])
     assert call.stream(single(lambda _: twice), {"log": []}) == [
         {"n": [{"log": [1]}, {"log": [2]}]}
     ]
 
 
-def test_9_updates_of_a_root_state_are_the_value(call):
+def test_9_b2_updates_of_a_root_state_are_the_value(call):
     assert call.stream(single(lambda value: value + 1, int), 1) == [{"n": 2}]
 
 
-def test_9_updates_show_interrupts_one_chunk_a_task(call, saver, thread):
+@pytest.mark.simulated
+def test_9_b2_updates_show_interrupts_one_chunk_a_task(call, saver, thread):
     graph = asking().add_node("r", lambda _: interrupt("who?")).add_edge(START, "r")
     chunks = call.stream(graph.compile(saver), {"log": []}, thread)
     asked = [chunk["__interrupt__"] for chunk in chunks if "__interrupt__" in chunk]
@@ -288,7 +291,8 @@ def test_9_updates_show_interrupts_one_chunk_a_task(call, saver, thread):
     assert all(type(questions) is tuple and len(questions) == 1 for questions in asked)
 
 
-def test_9_updates_mark_what_was_restored(call, saver, thread):
+@pytest.mark.simulated
+def test_9_b2_updates_mark_what_was_restored(call, saver, thread):
     app = asking().compile(saver)
     call.invoke(app, {"log": []}, thread)
     assert call.stream(app, Command(resume="that"), thread) == [
@@ -298,13 +302,13 @@ def test_9_updates_mark_what_was_restored(call, saver, thread):
 
 
 @pytest.mark.parametrize("when", ["interrupt_before", "interrupt_after"])
-def test_9_updates_show_a_static_breakpoint(call, saver, thread, when):
+def test_9_b2_updates_show_a_static_breakpoint(call, saver, thread, when):
     node = {"interrupt_before": "b", "interrupt_after": "a"}[when]
     app = diamond().compile(saver, **{when: [node]})
     assert call.stream(app, {"log": []}, thread)[-1] == {"__interrupt__": ()}
 
 
-def test_9_updates_give_no_chunk_for_an_error():
+def test_9_b2_updates_give_no_chunk_for_an_error():
     def bad(_: State) -> None:
         raise LookupError("bad")
 
@@ -315,7 +319,7 @@ def test_9_updates_give_no_chunk_for_an_error():
         next(stream)
 
 
-def test_9_custom_chunks_come_from_writer_and_get_stream_writer(call):
+def test_9_b3_custom_chunks_come_from_writer_and_get_stream_writer(call):
     def n(_: State, writer: Any) -> None:
         writer({"by": "writer"})
         get_stream_writer()("by function")
@@ -326,7 +330,7 @@ def test_9_custom_chunks_come_from_writer_and_get_stream_writer(call):
     ]
 
 
-def test_9_custom_chunks_come_from_path_functions(call):
+def test_9_b3_custom_chunks_come_from_path_functions(call):
     def path(_: State, writer: Any) -> list[str]:
         writer("from the path")
         return []
@@ -336,14 +340,14 @@ def test_9_custom_chunks_come_from_path_functions(call):
     assert call.stream(app, {"x": 1}, stream_mode="custom") == ["from the path"]
 
 
-def test_9_writer_does_nothing_where_nobody_asked(call):
+def test_9_b3_writer_does_nothing_where_nobody_asked(call):
     def n(_: State, writer: Any) -> None:
         writer("unheard")
 
     assert call.stream(single(n), {"x": 1}, stream_mode="updates") == [{"n": None}]
 
 
-def test_9_order_of_modes_within_a_superstep(call):
+def test_9_b8_order_of_modes_within_a_superstep(call):
     def n(_: State, writer: Any) -> State:
         writer("c")
         return {"x": 2}
@@ -353,13 +357,13 @@ def test_9_order_of_modes_within_a_superstep(call):
     assert [mode for mode, _ in chunks] == ["values", "custom", "updates", "values"]
 
 
-def test_9_print_mode_prints_and_does_not_change_the_output(call, capsys):
+def test_9_b9_print_mode_prints_and_does_not_change_the_output(call, capsys):
     app = single(lambda _: {"x": 2})
     assert call.stream(app, {"x": 1}, print_mode="values") == [{"n": {"x": 2}}]
     assert "'x': 2" in capsys.readouterr().out
 
 
-def test_9_debug_prints_and_does_not_change_the_output(call, capsys):
+def test_9_b9_debug_prints_and_does_not_change_the_output(call, capsys):
     app = single(lambda _: {"x": 2})
     assert call.stream(app, {"x": 1}, debug=True) == [{"n": {"x": 2}}]
     assert "'x': 2" in capsys.readouterr().out
@@ -367,7 +371,7 @@ def test_9_debug_prints_and_does_not_change_the_output(call, capsys):
 
 @pytest.mark.parametrize("mode", ["updates", ["updates"]], ids=str)
 @pytest.mark.parametrize("subgraphs", [False, True])
-def test_10_parts_have_one_form_whatever_was_asked_for(call, mode, subgraphs):
+def test_10_b1_parts_have_one_form_whatever_was_asked_for(call, mode, subgraphs):
     app = single(lambda _: {"x": 2})
     options = {"stream_mode": mode, "subgraphs": subgraphs, "version": "v2"}
     assert call.stream(app, {"x": 1}, **options) == [
@@ -375,7 +379,7 @@ def test_10_parts_have_one_form_whatever_was_asked_for(call, mode, subgraphs):
     ]
 
 
-def test_10_values_parts_carry_interrupts_beside_the_data(call, saver, thread):
+def test_10_b1_values_parts_carry_interrupts_beside_the_data(call, saver, thread):
     app = asking().compile(saver)
     parts = call.stream(app, {"log": []}, thread, stream_mode="values", version="v2")
     assert all("__interrupt__" not in part["data"] for part in parts)
@@ -394,32 +398,32 @@ class Record:
 
 
 @pytest.mark.parametrize("schema", [Model, Record])
-def test_10_values_are_coerced_to_the_output_schema(call, schema):
+def test_10_b2_values_are_coerced_to_the_output_schema(call, schema):
     app = single(lambda _: {"x": 2}, schema)
     parts = call.stream(app, {"x": 1}, stream_mode="values", version="v2")
     assert [part["data"] for part in parts] == [schema(x=1), schema(x=2)]
 
 
-def test_10_updates_are_not_coerced(call):
+def test_10_b2_updates_are_not_coerced(call):
     parts = call.stream(single(lambda _: {"x": 2}, Model), {"x": 1}, version="v2")
     assert parts[0]["data"] == {"n": {"x": 2}}
 
 
-def test_10_invoke_returns_a_graph_output(call, saver, thread):
+def test_10_b3_invoke_returns_a_graph_output(call, saver, thread):
     output = call.invoke(asking().compile(saver), {"log": []}, thread, version="v2")
     assert type(output) is GraphOutput
     assert output.value == {"log": ["b"]}
     assert [type(question) for question in output.interrupts] == [Interrupt]
 
 
-def test_10_invoke_with_another_mode_returns_parts(call):
+def test_10_b3_invoke_with_another_mode_returns_parts(call):
     app = single(lambda _: {"x": 2})
     assert call.invoke(app, {"x": 1}, stream_mode="updates", version="v2") == [
         {"type": "updates", "ns": (), "data": {"n": {"x": 2}}}
     ]
 
 
-def test_10_graph_output_reads_like_a_dict_with_a_warning(call):
+def test_10_b3_graph_output_reads_like_a_dict_with_a_warning(call):
     output = call.invoke(single(lambda _: {"x": 2}), {"x": 1}, version="v2")
     with pytest.warns(DeprecationWarning, match="GraphOutput"):
         assert output["x"] == 2
@@ -428,6 +432,6 @@ def test_10_graph_output_reads_like_a_dict_with_a_warning(call):
 
 
 @pytest.mark.parametrize("version", ["v1", "v2"])
-def test_10_invalid_pydantic_input_is_refused_in_every_version(call, version):
+def test_10_b4_invalid_pydantic_input_is_refused_in_every_version(call, version):
     with pytest.raises(pydantic.ValidationError):
         call.invoke(single(lambda _: None, Model), {"x": "no"}, version=version)

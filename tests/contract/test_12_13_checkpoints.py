@@ -46,7 +46,7 @@ def asking() -> Any:
     return graph.add_edge(START, "q").add_edge(START, "a").add_edge(START, "b")
 
 
-def test_12_config_addresses_one_checkpoint(call, saver, thread):
+def test_12_b1_config_addresses_one_checkpoint(call, saver, thread):
     app = chain("a").compile(saver)
     call.invoke(app, {"log": []}, thread)
     configs = [shot.config["configurable"] for shot in call.history(app, thread)]
@@ -56,7 +56,7 @@ def test_12_config_addresses_one_checkpoint(call, saver, thread):
     assert identities == sorted(set(identities), reverse=True)
 
 
-def test_12_ids_sort_by_creation_over_forks_too(call, saver, thread):
+def test_12_b1_ids_sort_by_creation_over_forks_too(call, saver, thread):
     app = chain("a", "b").compile(saver)
     call.invoke(app, {"log": []}, thread)
     middle = call.history(app, thread)[1].config
@@ -67,19 +67,19 @@ def test_12_ids_sort_by_creation_over_forks_too(call, saver, thread):
     assert identities == sorted(set(identities), reverse=True)
 
 
-def test_12_thread_ids_become_strings(call, saver):
+def test_1_b5_thread_ids_become_strings(call, saver):
     app = chain("a").compile(saver)
     call.invoke(app, {"log": []}, {"configurable": {"thread_id": 7}})
     assert call.state(app, {"configurable": {"thread_id": "7"}}).values == {"log": ["a"]}
 
 
-def test_12_metadata_is_source_step_and_parents(call, saver, thread):
+def test_12_b2_metadata_is_source_step_and_parents(call, saver, thread):
     app = chain("a").compile(saver)
     call.invoke(app, {"log": []}, thread)
     assert call.state(app, thread).metadata == {"source": "loop", "step": 1, "parents": {}}
 
 
-def test_12_metadata_takes_what_the_runs_config_adds(call, saver, thread):
+def test_12_b2_metadata_takes_what_the_runs_config_adds(call, saver, thread):
     app = chain("a").compile(saver)
     config = {
         "configurable": {**thread["configurable"], "user": "ann"},
@@ -90,7 +90,7 @@ def test_12_metadata_takes_what_the_runs_config_adds(call, saver, thread):
         assert shot.metadata.items() >= {"user": "ann", "experiment": 7}.items()
 
 
-def test_12_history_is_append_only(call, saver, thread):
+def test_12_b3_history_is_append_only(call, saver, thread):
     app = chain("a", "b").compile(saver)
     call.invoke(app, {"log": ["1"]}, thread)
     before = call.history(app, thread)
@@ -100,7 +100,7 @@ def test_12_history_is_append_only(call, saver, thread):
     assert call.history(app, thread)[-len(before) :] == before
 
 
-def test_12_threads_know_nothing_of_each_other(call, saver, thread):
+def test_1_b5_threads_know_nothing_of_each_other(call, saver, thread):
     app = chain("a").compile(saver)
     call.invoke(app, {"log": ["t"]}, thread)
     call.invoke(app, {"log": ["u"]}, {"configurable": {"thread_id": "u"}})
@@ -108,16 +108,16 @@ def test_12_threads_know_nothing_of_each_other(call, saver, thread):
 
 
 @pytest.mark.parametrize("fake", ["memory", 1, object(), MemoryCheckpointer], ids=str)
-def test_12_what_is_no_checkpointer_is_refused(fake):
+def test_12_b5_what_is_no_checkpointer_is_refused(fake):
     with pytest.raises(TypeError, match="Invalid checkpointer provided"):
         chain("a").compile(fake)
 
 
-def test_12_graph_checkpointer_is_the_saver(saver):
+def test_12_b6_graph_checkpointer_is_the_saver(saver):
     assert chain("a").compile(saver).checkpointer is saver
 
 
-def test_12_saver_lists_checkpoints_newest_first(call, saver, thread):
+def test_12_b6_saver_lists_checkpoints_newest_first(call, saver, thread):
     app = chain("a").compile(saver)
     call.invoke(app, {"log": []}, thread)
     listed = list(saver.list(thread))
@@ -128,7 +128,7 @@ def test_12_saver_lists_checkpoints_newest_first(call, saver, thread):
     assert [item.config for item in saver.list(thread, limit=1)] == [shots[0].config]
 
 
-def test_12_deleted_thread_is_gone(call, saver, thread):
+def test_12_b6_deleted_thread_is_gone(call, saver, thread):
     app = chain("a").compile(saver)
     call.invoke(app, {"log": []}, thread)
     saver.delete_thread("t")
@@ -144,6 +144,7 @@ def test_13_1_unknown_thread_is_an_empty_snapshot(call, saver, thread):
     assert call.history(app, thread) == []
 
 
+@pytest.mark.simulated
 def test_13_2_live_snapshot_shows_what_finished_tasks_wrote(call, saver, thread):
     app = asking().compile(saver)
     call.invoke(app, {"log": ["i"]}, thread)
@@ -158,6 +159,7 @@ def test_13_2_live_snapshot_shows_what_finished_tasks_wrote(call, saver, thread)
     assert tasks["q"].interrupts == shot.interrupts
 
 
+@pytest.mark.simulated
 def test_13_3_record_shows_the_start_of_the_step(call, saver, thread):
     app = asking().compile(saver)
     call.invoke(app, {"log": ["i"]}, thread)
@@ -171,6 +173,7 @@ def test_13_3_record_shows_the_start_of_the_step(call, saver, thread):
     assert [question.value for question in shot.interrupts] == ["what?"]
 
 
+@pytest.mark.simulated
 def test_13_3_record_keeps_results_and_questions_after_the_step(call, saver, thread):
     app = asking().compile(saver)
     call.invoke(app, {"log": ["i"]}, thread)
@@ -247,6 +250,7 @@ def test_13_9_values_of_a_root_state_are_the_value(call, saver, thread):
     assert call.history(app, thread)[1].values == 1
 
 
+@pytest.mark.simulated
 def test_13_10_interrupts_of_the_snapshot_join_those_of_its_tasks(call, saver, thread):
     graph = asking().add_node("r", lambda _: interrupt("who?")).add_edge(START, "r")
     app = graph.compile(saver)
@@ -257,7 +261,7 @@ def test_13_10_interrupts_of_the_snapshot_join_those_of_its_tasks(call, saver, t
     assert shot.interrupts == tuple(q for task in shot.tasks for q in task.interrupts)
 
 
-def test_13_tasks_have_ids_and_paths(call, saver, thread):
+def test_1_b4_tasks_have_ids_and_paths(call, saver, thread):
     graph = chain("a").add_node("s", says("s"))
     graph.add_conditional_edges(START, lambda _: [Send("s", 1), Send("s", 2)], ["s"])
     app = graph.compile(saver, interrupt_before="*")
@@ -272,7 +276,7 @@ def test_13_tasks_have_ids_and_paths(call, saver, thread):
     assert call.state(app, thread).tasks == tasks
 
 
-def test_13_snapshots_and_tasks_are_named_tuples_that_people_build():
+def test_13_0_snapshots_and_tasks_are_named_tuples_that_people_build():
     task = PregelTask("id", "n", ("__pregel_pull", "n"))
     assert task == ("id", "n", ("__pregel_pull", "n"), None, (), None, None)
     assert StateSnapshot._fields == (
@@ -281,7 +285,7 @@ def test_13_snapshots_and_tasks_are_named_tuples_that_people_build():
     )  # fmt: skip
 
 
-def test_13_parent_config_is_the_checkpoint_before(call, saver, thread):
+def test_13_0_parent_config_is_the_checkpoint_before(call, saver, thread):
     app = chain("a").compile(saver)
     call.invoke(app, {"log": []}, thread)
     shots = call.history(app, thread)

@@ -20,6 +20,8 @@ from graphflow import (
     is_invalid_resume,
 )
 
+pytestmark = pytest.mark.simulated
+
 
 class State(TypedDict, total=False):
     x: int

@@ -4,9 +4,12 @@ import operator
 import time
 from typing import Annotated, Any
 
+import pytest
 from typing_extensions import TypedDict
 
 from graphflow import START, Command, Send, StateGraph, StateUpdate, interrupt
+
+pytestmark = pytest.mark.simulated
 
 
 class State(TypedDict, total=False):
@@ -233,7 +236,7 @@ def test_15_7_replay_of_a_paused_head_keeps_what_siblings_finished(call, saver, 
     assert call.invoke(app, Command(resume=1), head) == {"log": ["m", 1]}
 
 
-def test_15_old_branches_stay_readable(call, saver, thread):
+def test_15_1_old_branches_stay_readable(call, saver, thread):
     app = chain("a", "b").compile(saver)
     call.invoke(app, {"log": []}, thread)
     end = call.state(app, thread)
@@ -242,7 +245,7 @@ def test_15_old_branches_stay_readable(call, saver, thread):
     assert call.state(app, end.config).values == {"log": ["a", "b"]}
 
 
-def test_15_fork_of_a_fork(call, saver, thread):
+def test_15_4_fork_of_a_fork(call, saver, thread):
     app = chain("a", "b", "c").compile(saver)
     call.invoke(app, {"log": []}, thread)
     first = call.update(app, before(call, app, thread, "b").config, {"log": ["u"]})
@@ -252,7 +255,7 @@ def test_15_fork_of_a_fork(call, saver, thread):
     assert call.invoke(app, None, second) == {"log": ["a", "u", "b", "v", "c"]}
 
 
-def test_15_created_at_does_not_decide_what_is_newest(call, saver, thread, monkeypatch):
+def test_12_b1_created_at_does_not_decide_what_is_newest(call, saver, thread, monkeypatch):
     app = chain("a").compile(saver)
     call.invoke(app, {"log": ["1"]}, thread)
     monkeypatch.setattr(time, "time", lambda: 5.0)

@@ -20,6 +20,8 @@ from graphflow import (
     interrupt,
 )
 
+pytestmark = pytest.mark.simulated
+
 
 class State(TypedDict, total=False):
     x: int
@@ -441,6 +443,7 @@ def test_17_5_updates_come_under_their_namespaces(call):
     ]
 
 
+@pytest.mark.simulated(False)  # it looks at modes that the simulation does not stream
 def test_17_5_namespace_holds_the_ids_of_the_tasks(call, saver, thread):
     app = wrapped(chain(logs("n")), 1, saver)
     chunks = call.stream(app, {"log": []}, thread, subgraphs=True, stream_mode=["tasks", "updates"])
@@ -491,6 +494,7 @@ def test_17_5_updates_of_a_child_arrive_while_it_runs():
     assert asyncio.run(main()) == [(("child",), ["first"]), (("child",), ["last"]), ((), ["child"])]
 
 
+@pytest.mark.simulated(False)  # it looks at modes that the simulation does not stream
 def test_17_5_version_two_parts_carry_the_namespace(call):
     app = wrapped(chain(logs("n")), 1)
     parts = call.stream(app, {"log": []}, version="v2", subgraphs=True)
@@ -516,6 +520,7 @@ def inner_history(call: Any, app: Any, thread: Any) -> list[Any]:
     return call.history(app, task.state)
 
 
+@pytest.mark.simulated(False)  # the simulation saves each superstep
 def test_17_6_exit_is_inherited_a_finished_child_saves_nothing(call, saver, thread):
     app = chain(("child", chain(logs("a"))), asks(), checkpointer=saver)
     (ns, _), *_ = call.stream(app, {"log": []}, thread, durability="exit", subgraphs=True)

@@ -9,6 +9,8 @@ from typing_extensions import TypedDict
 
 from graphflow import START, Command, NodeError, RetryPolicy, Send, StateGraph, interrupt
 
+pytestmark = pytest.mark.simulated
+
 HANDLER = "__error_handler__n"
 
 
@@ -32,29 +34,29 @@ def handled(node: Any = fails, handler: Any = mends, **options: Any) -> Any:
     return graph.add_edge(START, "n").add_edge("n", "next")
 
 
-def test_21_result_of_the_handler_takes_the_nodes_place(call, saver, thread):
+def test_21_b2_result_of_the_handler_takes_the_nodes_place(call, saver, thread):
     assert call.invoke(handled().compile(saver), {"log": ["i"]}, thread) == {"log": ["i", "mended"]}
     assert call.state(handled().compile(saver), thread).next == ()
 
 
-def test_21_handler_of_a_node_that_succeeds_does_not_run(call):
+def test_21_b2_handler_of_a_node_that_succeeds_does_not_run(call):
     app = handled(lambda _: {"log": ["n"]}).compile()
     assert call.invoke(app, {"log": []}) == {"log": ["n", "next"]}
 
 
-def test_21_edges_of_the_failed_node_are_not_followed(call):
+def test_21_b2_edges_of_the_failed_node_are_not_followed(call):
     graph = handled()
     graph.add_conditional_edges("n", lambda _: "next")
     graph.add_node("join", lambda _: {"log": ["join"]}).add_edge(["n", "next"], "join")
     assert call.invoke(graph.compile(), {"log": []}) == {"log": ["mended"]}
 
 
-def test_21_command_of_the_handler_says_where_to_go_on(call):
+def test_21_b2_command_of_the_handler_says_where_to_go_on(call):
     app = handled(handler=lambda _: Command(update={"log": ["mended"]}, goto="next")).compile()
     assert call.invoke(app, {"log": []}) == {"log": ["mended", "next"]}
 
 
-def test_21_handler_gets_the_nodes_input_and_what_it_asks_for(call):
+def test_21_b2_handler_gets_the_nodes_input_and_what_it_asks_for(call):
     class Narrow(TypedDict):
         x: int
 
@@ -70,7 +72,7 @@ def test_21_handler_gets_the_nodes_input_and_what_it_asks_for(call):
     assert seen == [({"x": 7}, "n", "ValueError(7)", ["t"], "c")]
 
 
-def test_21_error_is_the_exception_itself(call):
+def test_21_b2_error_is_the_exception_itself(call):
     raised, seen = ValueError("boom"), []
 
     def n(_: State) -> State:
@@ -81,7 +83,7 @@ def test_21_error_is_the_exception_itself(call):
     assert seen[0] is raised
 
 
-def test_21_handler_may_be_async(call):
+def test_21_b2_handler_may_be_async(call):
     async def handler(_: State, error: NodeError) -> State:
         await asyncio.sleep(0)
         return {"log": [error.node]}
@@ -89,7 +91,7 @@ def test_21_handler_may_be_async(call):
     assert call.invoke(handled(handler=handler).compile(), {"log": []}) == {"log": ["n"]}
 
 
-def test_21_handler_runs_after_the_last_retry(call):
+def test_21_b2_handler_runs_after_the_last_retry(call):
     tries: list[int] = []
 
     def n(_: State) -> State:
@@ -102,7 +104,8 @@ def test_21_handler_runs_after_the_last_retry(call):
     assert len(tries) == 3
 
 
-def test_21_handler_runs_in_the_same_superstep(call, saver, thread):
+@pytest.mark.simulated(False)  # it looks at modes that the simulation does not stream
+def test_21_b2_handler_runs_in_the_same_superstep(call, saver, thread):
     app = handled().compile(saver)
     call.invoke(app, {"log": []}, thread)
     assert [shot.metadata["step"] for shot in call.history(app, thread)] == [1, 0, -1]
@@ -111,12 +114,13 @@ def test_21_handler_runs_in_the_same_superstep(call, saver, thread):
     assert steps == {4}
 
 
-def test_21_updates_name_the_handler(call):
+def test_21_b3_updates_name_the_handler(call):
     chunks = call.stream(handled().compile(), {"log": []})
     assert chunks == [{HANDLER: {"log": ["mended"]}}]
 
 
-def test_21_error_of_the_node_is_told_before_the_handler(call):
+@pytest.mark.simulated(False)  # it looks at modes that the simulation does not stream
+def test_21_b3_error_of_the_node_is_told_before_the_handler(call):
     chunks = call.stream(handled().compile(), {"log": []}, stream_mode=["updates", "tasks"])
     told = [(mode, data.get("name"), repr(data.get("error"))) for mode, data in chunks]
     assert told == [
@@ -128,7 +132,7 @@ def test_21_error_of_the_node_is_told_before_the_handler(call):
     ]
 
 
-def test_21_siblings_run_to_their_end():
+def test_21_b3_siblings_run_to_their_end():
     async def main() -> Any:
         mended = asyncio.Event()
 
@@ -147,7 +151,7 @@ def test_21_siblings_run_to_their_end():
     assert asyncio.run(main()) == {"log": ["mended", "sibling"]}
 
 
-def test_21_exception_of_the_handler_fails_the_run(call, saver, thread):
+def test_21_b4_exception_of_the_handler_fails_the_run(call, saver, thread):
     def handler(_: State) -> State:
         raise KeyError("worse")
 
@@ -157,7 +161,7 @@ def test_21_exception_of_the_handler_fails_the_run(call, saver, thread):
     assert call.state(app, thread).next == ("n",)
 
 
-def test_21_default_handler_does_not_handle_handlers(call):
+def test_21_b4_default_handler_does_not_handle_handlers(call):
     def handler(_: State) -> State:
         raise KeyError("worse")
 
@@ -166,25 +170,25 @@ def test_21_default_handler_does_not_handle_handlers(call):
         call.invoke(graph.compile(), {"log": []})
 
 
-def test_21_default_handler_serves_nodes_without_their_own(call):
+def test_21_b1_default_handler_serves_nodes_without_their_own(call):
     graph = handled().set_node_defaults(error_handler=lambda _, error: {"log": [error.node]})
     graph.add_node("m", fails).add_edge(START, "m")
     assert call.invoke(graph.compile(), {"log": []}) == {"log": ["m", "mended"]}
 
 
-def test_21_question_is_no_error(call, saver, thread):
+def test_21_b4_question_is_no_error(call, saver, thread):
     app = handled(lambda _: {"log": [interrupt("?")]}).compile(saver)
     assert "__interrupt__" in call.invoke(app, {"log": []}, thread)
     assert call.invoke(app, Command(resume="A"), thread) == {"log": ["A", "next"]}
 
 
-def test_21_command_to_the_parent_is_no_error(call):
+def test_21_b4_command_to_the_parent_is_no_error(call):
     child = handled(lambda _: Command(graph=Command.PARENT, update={"log": ["up"]})).compile()
     app = StateGraph(State).add_node("child", child).add_edge(START, "child").compile()
     assert call.invoke(app, {"log": []}) == {"log": ["up"]}
 
 
-def test_21_handler_of_the_parents_node_handles_a_subgraph(call, saver, thread):
+def test_21_b5_handler_of_the_parents_node_handles_a_subgraph(call, saver, thread):
     child = StateGraph(State).add_node("inner", fails).add_edge(START, "inner").compile()
     seen: list[Any] = []
     app = handled(child, lambda _, error: seen.append((error.node, str(error.error)))).compile(
@@ -194,14 +198,14 @@ def test_21_handler_of_the_parents_node_handles_a_subgraph(call, saver, thread):
     assert seen == [("n", "boom")]
 
 
-def test_21_several_failures_of_one_superstep_each_get_their_handler(call, saver, thread):
+def test_21_b6_several_failures_of_one_superstep_each_get_their_handler(call, saver, thread):
     graph = handled(handler=lambda _, error: {"log": [f"{error.node} mended"]})
     graph.add_node("m", fails, error_handler=lambda _, error: {"log": [f"{error.node} mended"]})
     app = graph.add_edge(START, "m").compile(saver)
     assert call.invoke(app, {"log": []}, thread) == {"log": ["m mended", "n mended"]}
 
 
-def test_21_each_failed_send_gets_the_handler_with_its_own_input(call):
+def test_21_b2_each_failed_send_gets_the_handler_with_its_own_input(call):
     graph = StateGraph(State)
     graph.add_node("n", fails, error_handler=lambda given: {"log": [given["x"]]})
     sends = [Send("n", {"x": number}) for number in range(3)]
@@ -209,7 +213,7 @@ def test_21_each_failed_send_gets_the_handler_with_its_own_input(call):
     assert call.invoke(graph.compile(), {"log": []}) == {"log": [0, 1, 2]}
 
 
-def test_21_handler_that_failed_runs_again_instead_of_the_node(call, saver, thread):
+def test_21_b6_handler_that_failed_runs_again_instead_of_the_node(call, saver, thread):
     ran: list[str] = []
 
     def n(_: State) -> State:
@@ -229,7 +233,7 @@ def test_21_handler_that_failed_runs_again_instead_of_the_node(call, saver, thre
     assert ran == ["n", "handler of n: True", "handler of n: True"]
 
 
-def test_21_handler_may_ask_a_person(call, saver, thread):
+def test_21_b4_handler_may_ask_a_person(call, saver, thread):
     ran: list[str] = []
 
     def n(_: State) -> State:
@@ -243,6 +247,6 @@ def test_21_handler_may_ask_a_person(call, saver, thread):
     assert ran == ["n"]
 
 
-def test_21_node_with_the_generated_name_is_refused():
+def test_21_b1_node_with_the_generated_name_is_refused():
     with pytest.raises(ValueError, match="reserved"):
         handled().add_node(HANDLER, mends)

@@ -46,7 +46,7 @@ def drain(call: Any, app: Any, given: Any, thread: Any, **options: Any) -> Graph
     return raised.value
 
 
-def test_25_superstep_ends_and_is_saved_then_the_run_stops(call, saver, thread):
+def test_25_b1_superstep_ends_and_is_saved_then_the_run_stops(call, saver, thread):
     ran: list[str] = []
     app = chain(draining(), logs("b", ran), checkpointer=saver)
     drain(call, app, {"log": []}, thread)
@@ -54,20 +54,20 @@ def test_25_superstep_ends_and_is_saved_then_the_run_stops(call, saver, thread):
     assert (state.values, state.next, ran) == ({"log": ["a"]}, ("b",), [])
 
 
-def test_25_signal_says_why(call, saver, thread):
+def test_25_b1_signal_says_why(call, saver, thread):
     app = chain(draining(reason="deploy"), logs("b"), checkpointer=saver)
     drained = drain(call, app, {"log": []}, thread)
     assert (drained.reason, str(drained)) == ("deploy", "Graph drained: deploy")
 
 
-def test_25_default_reason_is_shutdown():
+def test_25_b1_default_reason_is_shutdown():
     control = RunControl()
     assert (control.drain_requested, control.drain_reason) == (False, None)
     control.request_drain()
     assert (control.drain_requested, control.drain_reason) == (True, "shutdown")
 
 
-def test_25_drained_run_goes_on_where_it_stopped(call, saver, thread):
+def test_25_b1_drained_run_goes_on_where_it_stopped(call, saver, thread):
     ran: list[str] = []
     app = chain(draining(), logs("b", ran), checkpointer=saver)
     drain(call, app, {"log": []}, thread)
@@ -75,13 +75,13 @@ def test_25_drained_run_goes_on_where_it_stopped(call, saver, thread):
     assert ran == ["b"]
 
 
-def test_25_run_that_has_nothing_left_ends_normally(call, saver, thread):
+def test_25_b1_run_that_has_nothing_left_ends_normally(call, saver, thread):
     app = chain(draining(), checkpointer=saver)
     assert call.invoke(app, {"log": []}, thread, control=RunControl()) == {"log": ["a"]}
     assert call.state(app, thread).next == ()
 
 
-def test_25_request_before_the_start_stops_after_the_input_is_saved(call, saver, thread):
+def test_25_b1_request_before_the_start_stops_after_the_input_is_saved(call, saver, thread):
     control = RunControl()
     control.request_drain()
     app = chain(logs("a"), checkpointer=saver)
@@ -91,7 +91,7 @@ def test_25_request_before_the_start_stops_after_the_input_is_saved(call, saver,
     assert call.invoke(app, None, thread) == {"log": ["i", "a"]}
 
 
-def test_25_all_tasks_of_the_superstep_end(call, saver, thread):
+def test_25_b1_all_tasks_of_the_superstep_end(call, saver, thread):
     graph = StateGraph(State).add_node(*draining("a")).add_node(*logs("b")).add_node(*logs("c"))
     graph.add_edge(START, "a").add_edge(START, "b").add_edge("a", "c")
     app = graph.compile(saver)
@@ -100,7 +100,7 @@ def test_25_all_tasks_of_the_superstep_end(call, saver, thread):
     assert call.invoke(app, None, thread) == {"log": ["a", "b", "c"]}
 
 
-def test_25_sends_that_are_pending_run_later(call, saver, thread):
+def test_25_b1_sends_that_are_pending_run_later(call, saver, thread):
     graph = StateGraph(State).add_node(*draining("a")).add_node("w", lambda n: {"log": [n]})
     graph.add_edge(START, "a")
     graph.add_conditional_edges("a", lambda _: [Send("w", 1), Send("w", 2)], ["w"])
@@ -110,7 +110,7 @@ def test_25_sends_that_are_pending_run_later(call, saver, thread):
 
 
 @pytest.mark.parametrize("where", ["interrupt_before", "interrupt_after"])
-def test_25_breakpoint_at_the_same_place_wins(call, saver, thread, where):
+def test_25_b2_breakpoint_at_the_same_place_wins(call, saver, thread, where):
     app = chain(draining(), logs("b"), checkpointer=saver,
                 **{where: ["b" if where == "interrupt_before" else "a"]})  # fmt: skip
     assert call.invoke(app, {"log": []}, thread, control=RunControl()) == {"log": ["a"]}
@@ -118,7 +118,7 @@ def test_25_breakpoint_at_the_same_place_wins(call, saver, thread, where):
 
 
 @pytest.mark.parametrize("where", ["interrupt_before", "interrupt_after"])
-def test_25_breakpoint_inside_a_subgraph_wins(call, saver, thread, where):
+def test_25_b2_breakpoint_inside_a_subgraph_wins(call, saver, thread, where):
     child = chain(draining(), logs("b"), **{where: ["b" if where == "interrupt_before" else "a"]})
     app = chain(("child", child), checkpointer=saver)
     call.invoke(app, {"log": []}, thread, control=RunControl())
@@ -126,7 +126,7 @@ def test_25_breakpoint_inside_a_subgraph_wins(call, saver, thread, where):
     assert call.invoke(app, None, thread) == {"log": ["a", "b"]}
 
 
-def test_25_question_at_the_same_place_wins(call, saver, thread):
+def test_25_b2_question_at_the_same_place_wins(call, saver, thread):
     def q(_: State, runtime: Any) -> State:
         if runtime.control is not None:
             runtime.control.request_drain()
@@ -137,7 +137,7 @@ def test_25_question_at_the_same_place_wins(call, saver, thread):
     assert call.invoke(app, Command(resume=1), thread) == {"log": [1, "b"]}
 
 
-def test_25_question_of_a_sibling_wins_over_a_drained_child(call, saver, thread):
+def test_25_b2_question_of_a_sibling_wins_over_a_drained_child(call, saver, thread):
     child = chain(draining(), logs("b"))
     graph = StateGraph(State).add_node("child", child).add_edge(START, "child")
     graph.add_node("q", lambda _: {"log": [interrupt("?")]}).add_edge(START, "q")
@@ -147,7 +147,7 @@ def test_25_question_of_a_sibling_wins_over_a_drained_child(call, saver, thread)
 
 
 @pytest.mark.parametrize("depth", [1, 2])
-def test_25_child_stops_at_its_next_superstep_and_both_go_on(call, saver, thread, depth):
+def test_25_b2_child_stops_at_its_next_superstep_and_both_go_on(call, saver, thread, depth):
     ran: list[str] = []
     app = chain(draining(), logs("b", ran))
     for level in range(depth):
@@ -159,7 +159,7 @@ def test_25_child_stops_at_its_next_superstep_and_both_go_on(call, saver, thread
     assert ran == ["b", *["after"] * depth]
 
 
-def test_25_child_with_nothing_left_ends_and_the_parent_stops(call, saver, thread):
+def test_25_b2_child_with_nothing_left_ends_and_the_parent_stops(call, saver, thread):
     app = chain(("child", chain(draining())), logs("after"), checkpointer=saver)
     drain(call, app, {"log": []}, thread)
     state = call.state(app, thread)
@@ -167,14 +167,14 @@ def test_25_child_with_nothing_left_ends_and_the_parent_stops(call, saver, threa
 
 
 @pytest.mark.parametrize("durability", ["sync", "async", "exit"])
-def test_25_works_in_every_durability(call, saver, thread, durability):
+def test_25_b2_works_in_every_durability(call, saver, thread, durability):
     app = chain(draining(), logs("b"), checkpointer=saver)
     drain(call, app, {"log": []}, thread, durability=durability)
     assert call.state(app, thread).next == ("b",)
     assert call.invoke(app, None, thread, durability=durability) == {"log": ["a", "b"]}
 
 
-def test_25_request_may_come_from_another_thread(saver, thread):
+def test_25_b2_request_may_come_from_another_thread(saver, thread):
     control, begun, asked = RunControl(), threading.Event(), threading.Event()
 
     def node(_: State) -> State:
@@ -196,7 +196,7 @@ def test_25_request_may_come_from_another_thread(saver, thread):
     assert app.get_state(thread).next == ("b",)
 
 
-def test_25_a_stream_ends_with_the_signal_after_its_chunks(saver, thread):
+def test_25_b1_a_stream_ends_with_the_signal_after_its_chunks(saver, thread):
     app = chain(draining(), logs("b"), checkpointer=saver)
     stream = app.stream({"log": []}, thread, control=RunControl())
     assert next(stream) == {"a": {"log": ["a"]}}
@@ -204,12 +204,12 @@ def test_25_a_stream_ends_with_the_signal_after_its_chunks(saver, thread):
         next(stream)
 
 
-def test_25_run_without_checkpointer_stops_too(call):
+def test_25_b1_run_without_checkpointer_stops_too(call):
     with pytest.raises(GraphDrained):
         call.invoke(chain(draining(), logs("b")), {"log": []}, control=RunControl())
 
 
-def test_25_control_serves_several_runs(call, saver):
+def test_25_b1_control_serves_several_runs(call, saver):
     control = RunControl()
     control.request_drain()
     app = chain(logs("a"), checkpointer=saver)

@@ -51,7 +51,7 @@ async def cancel_once(begun: asyncio.Event, running: Any) -> None:
 
 
 @pytest.mark.parametrize("siblings", [0, 2])
-def test_26_cancelled_caller_cancels_running_nodes(siblings):
+def test_26_b1_cancelled_caller_cancels_running_nodes(siblings):
     async def main() -> bool:
         node = Sleeper()
         others = {f"other{number}": lambda _: None for number in range(siblings)}
@@ -62,7 +62,7 @@ def test_26_cancelled_caller_cancels_running_nodes(siblings):
 
 
 @pytest.mark.parametrize("depth", [1, 2, 3])
-def test_26_nodes_of_subgraphs_are_cancelled_too(depth):
+def test_26_b1_nodes_of_subgraphs_are_cancelled_too(depth):
     async def main() -> bool:
         node = Sleeper()
         app = graph_of(node=node).compile()
@@ -74,7 +74,7 @@ def test_26_nodes_of_subgraphs_are_cancelled_too(depth):
     assert asyncio.run(main())
 
 
-def test_26_blocking_node_ends_by_itself_and_later_nodes_do_not_run():
+def test_26_b1_blocking_node_ends_by_itself_and_later_nodes_do_not_run():
     gate, ended, ran = threading.Event(), threading.Event(), []
 
     async def main() -> None:
@@ -96,7 +96,7 @@ def test_26_blocking_node_ends_by_itself_and_later_nodes_do_not_run():
     assert ran == []
 
 
-def test_26_what_siblings_finished_is_kept(saver, thread):
+def test_26_b1_what_siblings_finished_is_kept(saver, thread):
     async def main() -> Any:
         node, finished = Sleeper(), asyncio.Event()
         app = graph_of(node=node, quick=lambda _: {"log": ["quick"]}).compile(saver)
@@ -113,7 +113,7 @@ def test_26_what_siblings_finished_is_kept(saver, thread):
     assert state.values == {"log": ["quick"]}
 
 
-def test_26_cancelled_run_can_go_on(saver, thread):
+def test_26_b1_cancelled_run_can_go_on(saver, thread):
     async def main() -> Any:
         node = Sleeper()
         await cancel_once(node.begun, graph_of(node=node).compile(saver).ainvoke({}, thread))
@@ -122,7 +122,7 @@ def test_26_cancelled_run_can_go_on(saver, thread):
     assert asyncio.run(main()) == {"x": 1, "log": []}
 
 
-def test_26_node_that_raises_cancelled_error_fails_the_run(call):
+def test_26_b2_node_that_raises_cancelled_error_fails_the_run(call):
     async def bad(_: State) -> None:
         raise asyncio.CancelledError
 
@@ -130,7 +130,7 @@ def test_26_node_that_raises_cancelled_error_fails_the_run(call):
         call.invoke(graph_of(bad=bad, good=lambda _: {"x": 1}).compile(), {})
 
 
-def test_26_lone_node_that_raises_cancelled_error_fails_the_run(call):
+def test_26_b2_lone_node_that_raises_cancelled_error_fails_the_run(call):
     async def bad(_: State) -> None:
         raise asyncio.CancelledError
 
@@ -138,7 +138,7 @@ def test_26_lone_node_that_raises_cancelled_error_fails_the_run(call):
         call.invoke(graph_of(bad=bad).compile(), {})
 
 
-def test_26_failure_of_one_node_is_raised_and_its_siblings_are_cancelled():
+def test_26_b3_failure_of_one_node_is_raised_and_its_siblings_are_cancelled():
     async def main() -> bool:
         node = Sleeper()
 
@@ -153,7 +153,7 @@ def test_26_failure_of_one_node_is_raised_and_its_siblings_are_cancelled():
     assert asyncio.run(main())
 
 
-def test_26_stored_error_is_that_of_the_node_that_failed(saver, thread):
+def test_26_b3_stored_error_is_that_of_the_node_that_failed(saver, thread):
     async def main() -> Any:
         node = Sleeper()
 
@@ -170,7 +170,7 @@ def test_26_stored_error_is_that_of_the_node_that_failed(saver, thread):
     assert tasks == {"bad": "ValueError('boom')", "node": None}
 
 
-def test_26_timeout_around_a_run_is_a_timeout():
+def test_26_b1_timeout_around_a_run_is_a_timeout():
     async def main() -> None:
         await asyncio.wait_for(graph_of(node=Sleeper()).compile().ainvoke({}), 0.02)
 

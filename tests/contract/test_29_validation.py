@@ -19,35 +19,35 @@ def graph_of(*names: str) -> Any:
     return graph
 
 
-def test_29_unknown_edge_source():
+def test_29_b1_unknown_edge_source():
     graph = graph_of("a").add_edge(START, "a").add_edge("x", "a")
     with pytest.raises(ValueError, match="Found edge starting at unknown node 'x'"):
         graph.compile()
 
 
-def test_29_unknown_edge_target():
+def test_29_b2_unknown_edge_target():
     with pytest.raises(ValueError, match="Found edge ending at unknown node `x`"):
         graph_of("a").add_edge(START, "a").add_edge("a", "x").compile()
 
 
-def test_29_no_entry_point():
+def test_29_b3_no_entry_point():
     with pytest.raises(ValueError, match="Graph must have an entrypoint: "):
         graph_of("a").add_edge("a", END).compile()
 
 
-def test_29_end_as_source_and_start_as_target():
+def test_29_b4_end_as_source_and_start_as_target():
     with pytest.raises(ValueError, match="END"):
         graph_of("a").add_edge(END, "a")
     with pytest.raises(ValueError, match="START"):
         graph_of("a").add_edge("a", START)
 
 
-def test_29_join_with_an_unknown_node():
+def test_29_b6_join_with_an_unknown_node():
     with pytest.raises(ValueError, match="Need to add_node `x` first"):
         graph_of("a", "b").add_edge(["a", "x"], "b")
 
 
-def test_29_unknown_branch_target():
+def test_29_b7_unknown_branch_target():
     def cond(_: State) -> str:
         return "x"
 
@@ -57,12 +57,12 @@ def test_29_unknown_branch_target():
 
 
 @pytest.mark.parametrize("when", ["interrupt_before", "interrupt_after"])
-def test_29_unknown_interrupt_node(when):
+def test_29_b8_unknown_interrupt_node(when):
     with pytest.raises(ValueError, match="x"):
         graph_of("a").add_edge(START, "a").compile(**{when: ["x"]})
 
 
-def test_29_unknown_interrupt_node_of_a_call(call):
+def test_29_b8_unknown_interrupt_node_of_a_call(call):
     app = graph_of("a").add_edge(START, "a").compile()
     with pytest.raises(ValueError, match="nowhere"):
         call.invoke(app, {"x": 1}, interrupt_before=["nowhere"])
@@ -75,7 +75,7 @@ def test_29_all_faults_are_told_at_once():
     assert "`y`" in str(caught.value)
 
 
-def test_29_plain_class_is_no_schema():
+def test_29_b13_plain_class_is_no_schema():
     class Plain:
         pass
 
