@@ -263,7 +263,8 @@ def _values_of(shown: Any) -> Iterable[Any]:
     """Return what stands in a node's input, key by key."""
     if isinstance(shown, dict):
         return shown.values()
-    return fields_written(shown).values() if is_annotated_class(type(shown)) else (shown,)
+    fields = fields_written(shown) if is_annotated_class(type(shown)) else {}
+    return (shown, *fields.values())
 
 
 def _identity(message: Any) -> Any:
