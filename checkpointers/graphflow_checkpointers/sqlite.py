@@ -31,7 +31,7 @@ from graphflow.errors import (
 )
 from graphflow_checkpointers import statements as sql
 from graphflow_checkpointers.sqlite_file import Contents, SqliteFile, Synchronous
-from graphflow_checkpointers.statements import Statement, key, last_key
+from graphflow_checkpointers.statements import Statement, key, key_behind, last_key
 
 T = TypeVar("T")
 CONTENTS = Contents(
@@ -68,6 +68,8 @@ class SqliteCheckpointer(Checkpointer):
         self._file = SqliteFile(path, CONTENTS, synchronous=synchronous, busy_timeout=busy_timeout)
         self.path = self._file.path
         self._connection = self._file.connection
+        self._heads: dict[int, int] = {}
+        """Heads of branches that this object has appended to: they are known to exist."""
 
     # -- carrying out --------------------------------------------------------------------------
 
@@ -83,6 +85,7 @@ class SqliteCheckpointer(Checkpointer):
             except StopIteration as stop:
                 return stop.value  # type: ignore[no-any-return]  # what the operation returned
             except BaseException as error:
+                self._heads.clear()
                 self._file.take_back()
                 if isinstance(error, sqlite3.Error):
                     raise self._file.told(error) from error
@@ -132,19 +135,27 @@ class SqliteCheckpointer(Checkpointer):
         nested = alone or self._connection.in_transaction
         if not nested:
             yield Statement(sql.BEGIN_WRITE)
-        before, end = key(branch, head), last_key(branch)
+        if self._heads.get(branch) != head:
+            yield from self._check_head(branch, head)
+        before = head
         for seq, created, body in frames:
-            at = key(branch, seq)
-            added = yield Statement(
-                sql.APPEND, (at, created, crc32(body), body, branch, before, before, before, end)
-            )
-            if added != 1:
+            at = key_behind(branch, before)
+            if (yield sql.APPEND, (at, seq, created, crc32(body), body)) != 1:
                 yield from self._refuse(branch, head)
-            before = at
+            before = seq
         if drop_rows:
             yield Statement(sql.DROP_ROWS, (key(branch, head),))
         if not nested:
             yield Statement(sql.COMMIT)
+        self._heads[branch] = before
+
+    def _check_head(self, branch: int, head: int) -> Operation[None]:
+        """Refuse a head that is none; later appends to it only find its place taken."""
+        found = yield Statement(sql.HEAD, (branch,))
+        if not found or found[0][0] != head:
+            yield from self._refuse(branch, head)
+        if len(self._heads) >= _HEADS:
+            self._heads.clear()
 
     def _refuse(self, branch: int, head: int) -> Operation[None]:
         found = yield Statement(sql.HEAD, (branch,))
@@ -161,9 +172,7 @@ class SqliteCheckpointer(Checkpointer):
         nested = self._connection.in_transaction
         if not nested:
             yield Statement(sql.BEGIN_WRITE)
-        found = yield Statement(sql.HEAD, (branch,))
-        if not found or found[0][0] != head:
-            yield from self._refuse(branch, head)
+        yield from self._check_head(branch, head)
         at = key(branch, head)
         for index, kind, number, body in rows:
             added = yield Statement(sql.PUT_ROW, (at, index, kind, number, at, crc32(body), body))
@@ -178,7 +187,9 @@ class SqliteCheckpointer(Checkpointer):
             yield Statement(sql.COMMIT)
 
     def frames(self, branch: int, after: int, upto: int) -> Operation[list[StoredFrame]]:
-        rows = yield Statement(sql.FRAMES, (key(branch, after), key(branch, upto)))
+        first, behind = key_behind(branch, -1), key_behind(branch, after)
+        last = key_behind(branch, upto - 1)
+        rows = yield Statement(sql.FRAMES, (first, behind, last, after, upto))
         for crc, seq, _, body in rows:
             if crc32(body) != crc:
                 raise self._damaged(f"frame {seq} of branch {branch}")
@@ -212,9 +223,10 @@ class SqliteCheckpointer(Checkpointer):
     def remove_thread(self, thread: str) -> Operation[None]:
         yield Statement(sql.BEGIN_WRITE)
         branches = yield Statement(sql.THREAD_BRANCHES, (thread,))
-        for (branch,) in branches:
+        for branch, head in branches:
             for statement in sql.DROP_RANGE:
-                yield Statement(statement, (key(branch, -1), last_key(branch)))
+                yield Statement(statement, (key(branch, 0), last_key(branch)))
+            yield Statement(sql.APPEND, (key_behind(branch, head), head, 0.0, 0, b""))
         yield Statement(sql.DROP_THREAD, (thread,))
         yield Statement(sql.COMMIT)
 
@@ -225,4 +237,6 @@ class SqliteCheckpointer(Checkpointer):
         )
 
 
+_HEADS = 4096
+"""Branches whose heads are remembered."""
 _frame = StoredFrame._make

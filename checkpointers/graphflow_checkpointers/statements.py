@@ -2,8 +2,8 @@
 
 Every SQL text of the backend is a constant here; values are bound, never pasted.
 
-A frame's key is `branch * 2**28 + seq`, so a line of frames is one range of one b-tree, and the
-compare-and-set of a commit (`APPEND`) is a look at the page that the new frame goes to anyway.
+A line of frames is one range of one b-tree. The key of a frame is its branch and *the frame that
+it follows*: two commits on one head have the same key, so the insert is the compare-and-set.
 """
 
 from __future__ import annotations
@@ -26,8 +26,13 @@ class Statement(NamedTuple):
 
 
 def key(branch: int, seq: int) -> int:
-    """Return the key of a frame; `seq` -1 gives the key before the branch's first."""
+    """Return the key of what belongs to a frame: rows of its superstep, its snapshot."""
     return (branch << SEQ_BITS) + seq
+
+
+def key_behind(branch: int, seq: int) -> int:
+    """Return the key of the frame that follows `seq`; -1: of the first one."""
+    return (branch << SEQ_BITS) + seq + 1
 
 
 def last_key(branch: int) -> int:
@@ -53,6 +58,7 @@ TABLES: Final = (
         UNIQUE(thread, scope, name))""",
     """CREATE TABLE graphflow_frame(
         id INTEGER PRIMARY KEY,
+        seq INTEGER NOT NULL,
         created REAL NOT NULL,
         crc INTEGER NOT NULL,
         body BLOB NOT NULL)""",
@@ -78,7 +84,7 @@ COMMIT: Final = "COMMIT"
 # A branch's head is its newest frame, or where it left its parent.
 BRANCHES: Final = """
     SELECT b.id, b.ordinal, b.name, b.parent, b.parent_seq,
-           coalesce((SELECT f.id - (b.id << 28) FROM graphflow_frame f
+           coalesce((SELECT f.seq FROM graphflow_frame f
                      WHERE f.id BETWEEN (b.id << 28) AND ((b.id + 1) << 28) - 2
                      ORDER BY f.id DESC LIMIT 1), b.parent_seq)
     FROM graphflow_branch b JOIN graphflow_thread t ON t.id = b.thread
@@ -95,17 +101,12 @@ ADD_BRANCH: Final = """
     ON CONFLICT DO NOTHING
     RETURNING id, ordinal"""
 
-# One statement, one transaction: the insert happens only while the head is the given one, that is,
-# there is such a frame (or the branch begins there) and nothing lies behind it.
+# One statement, one transaction. Nothing is added where a frame follows the given one already.
 APPEND: Final = """
-    INSERT INTO graphflow_frame(id, created, crc, body)
-    SELECT ?, ?, ?, ? FROM graphflow_branch
-    WHERE id = ?
-      AND ((id << 28) + parent_seq = ? OR EXISTS (SELECT 1 FROM graphflow_frame WHERE id = ?))
-      AND NOT EXISTS (SELECT 1 FROM graphflow_frame WHERE id > ? AND id <= ?)"""
+    INSERT OR IGNORE INTO graphflow_frame(id, seq, created, crc, body) VALUES(?, ?, ?, ?, ?)"""
 
 HEAD: Final = """
-    SELECT coalesce((SELECT f.id - (b.id << 28) FROM graphflow_frame f
+    SELECT coalesce((SELECT f.seq FROM graphflow_frame f
                      WHERE f.id BETWEEN (b.id << 28) AND ((b.id + 1) << 28) - 2
                      ORDER BY f.id DESC LIMIT 1), b.parent_seq)
     FROM graphflow_branch b WHERE b.id = ?"""
@@ -125,8 +126,9 @@ ROWS: Final = """
     SELECT task, kind, number, body, crc FROM graphflow_row WHERE frame = ? ORDER BY place"""
 
 FRAMES: Final = """
-    SELECT crc, id & 268435455, created, body FROM graphflow_frame
-    WHERE id > ? AND id <= ? ORDER BY id"""
+    SELECT crc, seq, created, body FROM graphflow_frame
+    WHERE id BETWEEN max(?, coalesce((SELECT max(id) FROM graphflow_frame WHERE id <= ?), 0)) AND ?
+      AND seq > ? AND seq <= ? ORDER BY id"""
 
 SNAPSHOT: Final = """
     SELECT id & 268435455, body, crc FROM graphflow_snapshot
@@ -138,8 +140,13 @@ DROP_SNAPSHOTS: Final = "DELETE FROM graphflow_snapshot WHERE id >= ? AND id < ?
 
 THREADS: Final = "SELECT name FROM graphflow_thread ORDER BY id"
 
+# A run that does not know that its thread was removed must not write behind its last frame: what is
+# removed leaves an empty frame in that place (`APPEND`). Numbers of branches are never given again.
 THREAD_BRANCHES: Final = """
-    SELECT b.id FROM graphflow_branch b JOIN graphflow_thread t ON t.id = b.thread
+    SELECT b.id, coalesce((SELECT f.seq FROM graphflow_frame f
+                           WHERE f.id BETWEEN (b.id << 28) AND ((b.id + 1) << 28) - 2
+                           ORDER BY f.id DESC LIMIT 1), b.parent_seq)
+    FROM graphflow_branch b JOIN graphflow_thread t ON t.id = b.thread
     WHERE t.name = ?"""
 
 DROP_RANGE: Final = (

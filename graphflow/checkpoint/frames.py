@@ -55,26 +55,25 @@ def pack_frame(codec: Codec, frame: Frame) -> StoredFrame:
     """
     body: list[Any] = [
         FORMAT,
-        frame.source.value,
+        int(frame.source),
         frame.step,
-        _packed_delta(frame) or None,
+        _packed_delta(frame.delta, frame.settled) or None,
         [_packed_pending(task) for task in frame.pending] or None,
-        [part for task in frame.settled for part in _packed_settled(task)] or None,
-        dict(frame.joins) if frame.joins else None,
-        frame.deferred or None,
-        frame.metadata,
-        frame.seq - frame.parent - 1 or None,
+        _packed_settled(frame.settled) or None,
     ]
-    while body[-1] is None and len(body) > 3:
+    gap = frame.seq - frame.parent - 1
+    if gap or frame.joins or frame.deferred or frame.metadata is not None:
+        body += (dict(frame.joins) or None, frame.deferred or None, frame.metadata, gap or None)
+    while body[-1] is None:
         body.pop()
     return StoredFrame(frame.seq, frame.created, codec.encode(body))
 
 
-def _packed_delta(frame: Frame) -> list[Any]:
+def _packed_delta(delta: Delta, settled: Sequence[Settled]) -> list[Any]:
     packed: list[Any] = []
-    for key, ops in frame.delta.items():
+    for key, ops in delta.items():
         for op in ops:
-            packed += (key, _packed_op(key, op, frame.settled))
+            packed += (key, _packed_op(key, op, settled))
     return packed
 
 
@@ -96,11 +95,14 @@ def _packed_pending(task: Pending) -> Any:
     return [task.name, task.is_send, arg]
 
 
-def _packed_settled(task: Settled) -> tuple[Any, Any, Any]:
-    was_pending = task.name == START and task.place >= 0
-    writes = None if was_pending else _packed_writes(task.writes)
-    asked = [_packed_interrupt(q) for q in task.interrupts] if task.interrupts else None
-    return (task.place if task.place >= 0 else task.name, writes, asked)
+def _packed_settled(settled: Sequence[Settled]) -> list[Any]:
+    packed: list[Any] = []
+    for place, name, writes, interrupts in settled:
+        was_pending = name == START and place >= 0
+        written = None if was_pending else _packed_writes(writes)
+        asked = [_packed_interrupt(q) for q in interrupts] if interrupts else None
+        packed += (place if place >= 0 else name, written, asked)
+    return packed
 
 
 def _packed_writes(writes: Writes) -> list[Any]:

@@ -84,11 +84,13 @@ class Recorder:
             NotStorable: A value has no exact form. Nothing of the commit is stored.
         """
         frames = [self._packed(frame) for frame in commit.frames]
-        rows = [self._packed_row(row) for row in commit.rows]
-        head, self.head = self.head, frames[-1].seq if frames else self.head
-        if self.branch is not None and frames and not rows and not commit.withdrawn:
+        head = self.head
+        if frames:
+            self.head = frames[-1].seq
+        if self.branch is not None and frames and not (commit.rows or commit.withdrawn):
             self._count(frames)
             return self.store.append(self.branch.id, head, frames, drop_rows=commit.closes_rows)
+        rows = [self._packed_row(row) for row in commit.rows]
         return self._store(head, frames, rows, commit)
 
     def _store(
@@ -130,12 +132,14 @@ class Recorder:
         self.chain_limit = max(limit, _next_check(self.chain_cost))
 
     def _count(self, frames: Sequence[StoredFrame]) -> None:
-        self.chain_cost += sum(len(frame.body) + ROW_COST for frame in frames)
+        for frame in frames:
+            self.chain_cost += len(frame.body) + ROW_COST
 
     def _packed(self, frame: Frame) -> StoredFrame:
         try:
-            if self.comparer.keys:
-                frame = frame._replace(delta=self.comparer.compared(frame.delta))
+            delta = self.comparer.compared(frame.delta)
+            if delta is not frame.delta:
+                frame = frame._replace(delta=delta)
             return pack_frame(self.codec, frame)
         except NotStorable as error:
             raise self._located(error, _parts(frame)) from None
@@ -210,16 +214,19 @@ class Comparer:
             if _is_comparable(values.get(key)):
                 self.known[key] = self._digests(values[key])
 
-    def compared(self, delta: Mapping[str, Sequence[Op]]) -> dict[str, Sequence[Op]]:
+    def compared(self, delta: Mapping[str, Sequence[Op]]) -> Mapping[str, Sequence[Op]]:
         """Return `delta` with whole values replaced by what changed in them."""
-        return {key: self._ops(key, ops) if key in self.keys else ops for key, ops in delta.items()}
+        changed = {}
+        for key, ops in delta.items():
+            if key in self.keys:
+                op = ops[-1]
+                if op[0] == SET and _is_comparable(op[1]):
+                    changed[key] = self._ops(key, op[1], ops)
+                elif key in self.known:
+                    del self.known[key]
+        return {**delta, **changed} if changed else delta
 
-    def _ops(self, key: str, ops: Sequence[Op]) -> Sequence[Op]:
-        op = ops[-1]
-        if op[0] != SET or not _is_comparable(op[1]):
-            self.known.pop(key, None)
-            return ops
-        value = op[1]
+    def _ops(self, key: str, value: Any, ops: Sequence[Op]) -> Sequence[Op]:
         before, after = self.known.get(key), self._digests(value)
         self.known[key] = after
         if type(before) is not type(after):

@@ -55,7 +55,8 @@ class Saver:
         work = self._work(commit)
         if work is None:
             return
-        self.settle()
+        if self.under_way is not None:
+            self.settle()
         if self.in_background and not _claims_an_answer(commit):
             self.under_way = _background().submit(self._store, work)
         else:

@@ -130,15 +130,13 @@ class Superstep:
     def settled(self, outcomes: Sequence[Outcome]) -> tuple[Settled, ...]:
         """Return how tasks ended, for the frame that closes the superstep."""
         recorded, unstored = self.recorded, self.unstored
-        return tuple(
-            Settled(
-                o.task.index if o.task.index < recorded and o.task.failure is None else -1,
-                o.task.node.name,
-                stored(o.writes, unstored),
-                tuple(o.task.asked.values()),
-            )
-            for o in outcomes
-        )
+        settled = []
+        for task, writes, *_ in outcomes:
+            place = task.index if task.index < recorded and task.failure is None else -1
+            kept = stored(writes, unstored) if unstored else writes
+            asked = tuple(task.asked.values()) if task.asked else ()
+            settled.append(Settled(place, task.node.name, kept, asked))
+        return tuple(settled)
 
     # -- taking it up again --------------------------------------------------------------------
 

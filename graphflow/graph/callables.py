@@ -143,8 +143,8 @@ def literal_ends(target: Any, wrapper: Any = None) -> tuple[str, ...]:
     """
     annotated = _annotated(target)
     hint = getattr(annotated, "__annotations__", {}).get("return")
-    if hint is None or isinstance(hint, type):  # a plain class, as most are, names no ends
-        return ()
+    if hint is None or isinstance(hint, type) or getattr(hint, "__origin__", None) is dict:
+        return ()  # a class or a dict[...], as most are, names no ends
     if isinstance(hint, str):
         hint = _resolved(annotated, "return") if "Literal" in hint or "Command" in hint else None
     if wrapper is None:

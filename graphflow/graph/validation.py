@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from graphflow.graph.declaration import Declaration
 from graphflow.types import END, START
 
-RESERVED_CHARACTERS = {"|", ":"}
+RESERVED_CHARACTERS = "|:"
 
 
 def check_name(name: object) -> None:
@@ -21,8 +21,11 @@ def check_name(name: object) -> None:
     is_generated = name.startswith("__error_handler__") or name in (START, END)
     if is_generated or (name.startswith("__") and name.endswith("__")):
         raise ValueError(f"Node `{name}` is reserved.")
-    for character in RESERVED_CHARACTERS & set(name):
-        raise ValueError(f"'{character}' is a reserved character and is not allowed in node names.")
+    for character in RESERVED_CHARACTERS:
+        if character in name:
+            raise ValueError(
+                f"'{character}' is a reserved character and is not allowed in node names."
+            )
 
 
 def validate(declaration: Declaration) -> None:

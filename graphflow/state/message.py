@@ -45,10 +45,12 @@ _OWN_FIELDS = _WIRE_FIELDS | {"id", "status", "usage", "model", "finish", "meta"
 
 def new_message_id() -> str:
     """Returns a random id in the form of a UUID, version 4."""
-    digits = urandom(16).hex()
-    variant = "89ab"[int(digits[16], 16) & 3]
-    head = f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}"
-    return f"{head}-{variant}{digits[17:20]}-{digits[20:]}"
+    d = urandom(16).hex()
+    return f"{d[:8]}-{d[8:12]}-4{d[13:16]}-{_VARIANT[d[16]]}{d[17:20]}-{d[20:]}"
+
+
+_VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
+"""The two bits that every UUID of this kind has, put into a random digit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
