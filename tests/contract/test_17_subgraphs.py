@@ -444,7 +444,7 @@ def test_17_5_updates_come_under_their_namespaces(call):
 
 
 @pytest.mark.simulated(False)  # it looks at modes that the simulation does not stream
-def test_17_5_namespace_holds_the_ids_of_the_tasks(call, saver, thread):
+def test_1_b6_namespace_holds_the_ids_of_the_tasks(call, saver, thread):
     app = wrapped(chain(logs("n")), 1, saver)
     chunks = call.stream(app, {"log": []}, thread, subgraphs=True, stream_mode=["tasks", "updates"])
     started = next(data for ns, mode, data in chunks if mode == "tasks" and ns == ())
