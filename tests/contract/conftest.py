@@ -38,6 +38,15 @@ class Blocking:
     ) -> list[Any]:
         return list(app.stream(given, config, **options))
 
+    def until_error(
+        self, app: Any, given: Any, config: Config | None = None, **options: Any
+    ) -> tuple[list[Any], Exception]:
+        """Return the chunks of a run that fails, and what it raised."""
+        chunks: list[Any] = []
+        with pytest.raises(Exception) as raised:
+            chunks.extend(app.stream(given, config, **options))
+        return chunks, raised.value
+
     def state(self, app: Any, config: Config) -> Any:
         return app.get_state(config)
 
@@ -64,6 +73,19 @@ class OnLoop(Blocking):
         self, app: Any, given: Any, config: Config | None = None, **options: Any
     ) -> list[Any]:
         return asyncio.run(_gathered(app.astream(given, config, **options)))
+
+    def until_error(
+        self, app: Any, given: Any, config: Config | None = None, **options: Any
+    ) -> tuple[list[Any], Exception]:
+        chunks: list[Any] = []
+
+        async def listen() -> None:
+            async for chunk in app.astream(given, config, **options):
+                chunks.append(chunk)  # noqa: PERF401  # what came before the error is to be kept
+
+        with pytest.raises(Exception) as raised:
+            asyncio.run(listen())
+        return chunks, raised.value
 
     def state(self, app: Any, config: Config) -> Any:
         return asyncio.run(app.aget_state(config))

@@ -61,12 +61,12 @@ def test_2_1_bare_type_without_reducer_keeps_the_last_value(call):
     assert call.invoke(app, 4) == 5
 
 
-def test_2_2_reducer_with_other_arity_is_refused():
-    def lonely(a: Any) -> Any:
-        return a
-
+@pytest.mark.parametrize(
+    "odd", [lambda: 0, lambda a: a, lambda a, b, c: a], ids=["none", "one", "three"]
+)
+def test_2_2_reducer_with_other_arity_is_refused(odd):
     class State(TypedDict):
-        key: Annotated[list[int], lonely]
+        key: Annotated[list[int], odd]
 
     with pytest.raises(ValueError, match="Invalid reducer signature"):
         StateGraph(State)
@@ -286,6 +286,20 @@ def test_2_10_node_may_write_keys_outside_its_input_schema(call):
 
     app = single(Pair, writes).compile()
     assert call.invoke(app, {"x": 1}) == {"x": 1, "y": 5}
+
+
+def test_2_10_node_may_write_a_key_that_only_another_nodes_schema_declares(call):
+    seen = []
+
+    def reads(state: Private) -> None:
+        seen.append(state)
+
+    def writes(state: Pair) -> dict[str, str]:
+        return {"secret": "s"}
+
+    graph = StateGraph(Pair, output_schema=Pair).add_sequence([writes, reads])
+    assert call.invoke(graph.add_edge(START, "writes").compile(), {"x": 1}) == {"x": 1}
+    assert seen == [{"secret": "s"}]
 
 
 class Inner(pydantic.BaseModel):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Annotated, Any, Literal
 
+import pydantic
 import pytest
 from typing_extensions import TypedDict
 
@@ -240,6 +241,17 @@ def test_4_7_sends_run_in_parallel(call):
     assert run(call, graph) == [0, 1, 2, 3]
 
 
+def test_4_7_argument_is_not_coerced_to_the_state(call):
+    class Model(pydantic.BaseModel):
+        x: int = 0
+
+    seen = []
+    graph = StateGraph(Model).add_node("n", lambda arg: seen.append(arg))
+    graph.add_conditional_edges(START, lambda _: [Send("n", {"x": "5"})], ["n"])
+    call.invoke(graph.compile(), {})
+    assert seen == [{"x": "5"}]
+
+
 def test_4_7_sends_and_edge_tasks_share_a_superstep(call):
     graph = graph_of("ab", "^>a", "a>b").add_node("n", lambda arg: {"log": [arg]})
     graph.add_conditional_edges("a", lambda _: [Send("n", 1)], ["n"])
@@ -308,6 +320,14 @@ def test_4_8_annotation_does_not_bind_the_command(call):
         return Command(goto="c")
 
     assert run(call, graph_of("bc").add_node(a).add_edge(START, "a")) == ["c"]
+
+
+def test_4_8_destinations_are_checked_at_compile_and_do_not_bind(call):
+    graph = graph_of("bc").add_node("a", lambda _: Command(goto="c"), destinations=("b",))
+    assert run(call, graph.add_edge(START, "a")) == ["c"]
+    graph = graph_of("b").add_node("a", lambda _: Command(), destinations=("nowhere",))
+    with pytest.raises(ValueError, match="nowhere"):
+        graph.add_edge(START, "a").compile()
 
 
 def test_4_9_parent_command_at_the_root_surfaces_as_an_exception(call):

@@ -4,12 +4,14 @@ import asyncio
 import operator
 import threading
 import time
+from contextlib import suppress
 from typing import Annotated, Any
 
 import pytest
 from typing_extensions import TypedDict
 
 from graphflow import START, EmptyInputError, InvalidUpdateError, Send, StateGraph, interrupt
+from graphflow.testing.simulation import Crash, Simulation
 
 pytestmark = pytest.mark.simulated
 
@@ -188,6 +190,21 @@ def test_5_5_tasks_beside_an_interrupt_run_to_the_end(call, saver, thread):
 
     app = beside(asks=lambda _: {"log": [interrupt("?")]}, slow=slow).compile(saver)
     assert call.invoke(app, {"log": []}, thread)["log"] == ["slow"]
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+@pytest.mark.parametrize("number", range(6))
+def test_5_5_finished_tasks_do_not_run_again_after_a_crash(saver, thread, moment, number):
+    """Writes that were saved when the process ended are found by the next one."""
+    app = chain("a", "b", "c").add_node("d", says("d")).add_edge("a", "d").compile(saver)
+    end = Simulation(app, number, lambda when, n: (when, n) == (moment, number))
+    with suppress(Crash):
+        end.invoke({"log": []}, thread)
+    saved = app.get_state(thread)
+    given = None if saved.next or saved.values else {"log": []}
+    assert Simulation(app, number).invoke(given, thread) == {"log": ["a", "b", "d", "c"]}
+    steps = [shot.metadata["step"] for shot in app.get_state_history(thread)]
+    assert steps == [3, 2, 1, 0, -1]
 
 
 def test_5_6_empty_input_is_valid(call, saver, thread):

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import pytest
 from typing_extensions import TypedDict
 
-from graphflow import START, GraphRecursionError, StateGraph
+from graphflow import START, GraphRecursionError, RemainingSteps, StateGraph
 
 pytestmark = pytest.mark.simulated
 
@@ -42,6 +42,15 @@ def boom(_: Log) -> None:
 def test_6_b1_limit_below_one_is_refused(call, limit):
     with pytest.raises(ValueError, match="recursion_limit"):
         call.invoke(chain("a").compile(), {"log": []}, {"recursion_limit": limit})
+
+
+def test_6_b1_default_limit_is_large(call):
+    class Counted(TypedDict):
+        x: int
+        left: RemainingSteps
+
+    graph = StateGraph(Counted).add_node("n", lambda state: {"x": state["left"]})
+    assert call.invoke(graph.add_edge(START, "n").compile(), {"x": 0}) == {"x": 10007 - 1}
 
 
 @pytest.mark.parametrize("length", [1, 2, 3])
@@ -95,6 +104,16 @@ def test_7_b1_a_note_names_the_task(call, saver, thread):
         call.invoke(app, {"log": []}, thread)
     identity = call.state(app, thread).tasks[0].id
     assert f"During task with name 'n' and id '{identity}'" in caught.value.__notes__
+
+
+@pytest.mark.simulated(False)  # it looks at modes that the simulation does not stream
+@pytest.mark.parametrize("mode", ["tasks", "debug"])
+def test_7_b1_error_is_raised_after_its_result_was_streamed(call, mode):
+    app = chain("a").add_node("n", boom).add_edge("a", "n").compile()
+    chunks, error = call.until_error(app, {"log": []}, stream_mode=mode)
+    told = chunks[-1].get("payload", chunks[-1])
+    assert told["name"] == "n"
+    assert told["error"] is error
 
 
 def failing_once(errors: list[Exception]) -> Any:

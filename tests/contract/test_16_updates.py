@@ -225,6 +225,45 @@ def test_16_8_no_supersteps_and_no_updates_are_refused(call, saver, thread):
         call.bulk(app, thread, [[]])
 
 
+@pytest.mark.xfail(strict=True, reason="§16.8: task_id is ignored, the first task gets the result")
+def test_16_8_task_id_says_whose_result_an_update_is(call, saver, thread):
+    graph = StateGraph(State).add_node("s", lambda arg: {"log": [arg]})
+    graph.add_conditional_edges(START, lambda _: [Send("s", i) for i in range(3)], ["s"])
+    app = graph.compile(saver, interrupt_before="*")
+    call.invoke(app, {"log": []}, thread)
+    second = call.state(app, thread).tasks[1].id
+    call.bulk(app, thread, [[StateUpdate({"log": ["B"]}, "s", second)]])
+    results = [task.result for task in call.history(app, thread)[1].tasks]
+    assert results == [None, {"log": ["B"]}, None]
+
+
+def test_16_8_whole_run_can_be_rebuilt(call, saver, thread):
+    graph = chain("a").add_node("b", says("b")).add_node("c", says("c"))
+    app = graph.add_edge("a", "b").add_edge("a", "c").compile(saver)
+    call.invoke(app, {"log": ["i"]}, thread)
+    copy = {"configurable": {"thread_id": "copy"}}
+    both = [StateUpdate({"log": ["b"]}, "b"), StateUpdate({"log": ["c"]}, "c")]
+    given = {"log": ["i"]}
+    call.bulk(
+        app,
+        copy,
+        [
+            [StateUpdate(given, "__input__")],
+            [StateUpdate(given, START)],
+            [StateUpdate({"log": ["a"]}, "a")],
+            both,
+        ],
+    )
+
+    def shown(config: Any) -> list[Any]:
+        return [
+            (shot.values, shot.next, shot.metadata["step"], [task.result for task in shot.tasks])
+            for shot in call.history(app, config)
+        ]
+
+    assert shown(copy) == shown(thread)
+
+
 @pytest.mark.parametrize("special", ["__input__", "__copy__", END])
 @pytest.mark.parametrize("first", [True, False])
 def test_16_8_special_nodes_stand_alone(call, saver, thread, special, first):

@@ -9,7 +9,9 @@ from typing_extensions import TypedDict
 
 from graphflow import (
     START,
+    CachePolicy,
     Command,
+    InMemoryCache,
     MemoryCheckpointer,
     ParentCommand,
     RetryPolicy,
@@ -576,6 +578,21 @@ def test_17_7_recursion_limit_reaches_children(call):
     endless = graph.add_edge("n", "n").compile()
     with pytest.raises(RecursionError, match="limit of 5"):
         call.invoke(wrapped(endless, 1), {"x": 0}, {"recursion_limit": 5})
+
+
+def test_17_7_cache_reaches_children(call):
+    ran: list[str] = []
+
+    def n(_: State) -> State:
+        ran.append("n")
+        return {"x": 1}
+
+    child = StateGraph(State).add_node("n", n, cache_policy=CachePolicy()).add_edge(START, "n")
+    graph = StateGraph(State).add_node("inner", wrapped(child.compile(), 1))
+    app = graph.add_edge(START, "inner").compile(cache=InMemoryCache())
+    for _ in range(2):
+        assert call.invoke(app, {"x": 0})["x"] == 1
+    assert ran == ["n"]
 
 
 def test_17_7_configurable_has_the_childs_namespace(call, saver, thread):
