@@ -121,4 +121,4 @@ def _calls(message: Any) -> Any:
 
 
 def _as_dict(call: Any) -> dict[str, Any]:
-    return call if isinstance(call, dict) else {"name": call.name, "args": call.arguments}
+    return call if isinstance(call, dict) else {"name": call.name, "args": call.args}

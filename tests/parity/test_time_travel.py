@@ -82,6 +82,14 @@ def test_history_can_be_limited_filtered_and_started_before(lib, call):
     )
 
 
+@pytest.mark.xfail(strict=True, reason="a checkpoint_id in the config does not narrow the history")
+@parity
+def test_history_at_a_checkpoint_id_is_that_checkpoint(lib, call):
+    app = abc(lib)
+    call.invoke(app, {"log": ["one"]}, THREAD)
+    return brief(call.history(app, call.history(app)[2].config))
+
+
 @parity
 def test_unknown_thread_is_an_empty_snapshot(lib, call):
     app = abc(lib)
