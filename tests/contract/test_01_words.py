@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import pytest
 from typing_extensions import TypedDict
 
-from graphflow import END, START, StateGraph
+from graphflow import END, START, Send, StateGraph
 
 
 class State(TypedDict, total=False):
@@ -53,6 +53,31 @@ def test_1_b2_tasks_of_other_names_and_checkpoints_have_other_ids(call, saver, t
     call.invoke(app, {}, thread)
     ids = [task.id for shot in call.history(app, thread) for task in shot.tasks]
     assert len(ids) == len(set(ids)) == 6
+
+
+def paused_before_all(saver: Any) -> Any:
+    """Return a graph that stops before its node `a` and two Sends to `s`."""
+    graph = beside(a=lambda _: None).add_node("s", lambda _: None)
+    graph.add_conditional_edges(START, lambda _: [Send("s", 1), Send("s", 2)], ["s"])
+    return graph.compile(saver, interrupt_before="*")
+
+
+def test_1_b3_path_of_a_task_that_an_edge_started(call, saver, thread):
+    app = paused_before_all(saver)
+    call.invoke(app, {"log": []}, thread)
+    assert call.state(app, thread).tasks[2].path == ("__pregel_pull", "a")
+
+
+def test_1_b4_paths_of_tasks_that_sends_started_have_their_number(call, saver, thread):
+    app = paused_before_all(saver)
+    call.invoke(app, {"log": []}, thread)
+    tasks = call.state(app, thread).tasks
+    assert [task.path for task in tasks[:2]] == [
+        ("__pregel_push", 0, False),
+        ("__pregel_push", 1, False),
+    ]
+    assert len({task.id for task in tasks}) == 3
+    assert call.state(app, thread).tasks == tasks
 
 
 def test_1_b7_start_and_end_are_these_strings():

@@ -14,7 +14,6 @@ from graphflow import (
     Interrupt,
     MemoryCheckpointer,
     PregelTask,
-    Send,
     StateGraph,
     StateSnapshot,
     interrupt,
@@ -371,21 +370,6 @@ def test_13_10_interrupts_of_the_snapshot_join_those_of_its_tasks(call, saver, t
     assert all(type(question) is Interrupt for question in shot.interrupts)
     assert [question.value for question in shot.interrupts] == ["what?", "who?"]
     assert shot.interrupts == tuple(q for task in shot.tasks for q in task.interrupts)
-
-
-def test_1_b4_tasks_have_ids_and_paths(call, saver, thread):
-    graph = chain("a").add_node("s", says("s"))
-    graph.add_conditional_edges(START, lambda _: [Send("s", 1), Send("s", 2)], ["s"])
-    app = graph.compile(saver, interrupt_before="*")
-    call.invoke(app, {"log": []}, thread)
-    tasks = call.state(app, thread).tasks
-    assert [task.path for task in tasks] == [
-        ("__pregel_push", 0, False),
-        ("__pregel_push", 1, False),
-        ("__pregel_pull", "a"),
-    ]
-    assert len({task.id for task in tasks}) == 3
-    assert call.state(app, thread).tasks == tasks
 
 
 def test_13_0_snapshots_and_tasks_are_named_tuples_that_people_build():

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import pytest
 from typing_extensions import TypedDict
 
-from graphflow import START, StateGraph
+from graphflow import START, MemoryCheckpointer, StateGraph
 from graphflow.errors import NodeCancelledError
 
 
@@ -111,6 +111,46 @@ def test_26_b1_what_siblings_finished_is_kept(saver, thread):
     state = asyncio.run(main())
     assert state.next == ("node",)
     assert state.values == {"log": ["quick"]}
+
+
+class Slow(MemoryCheckpointer):
+    """A checkpointer that is busy while its gate is shut."""
+
+    is_instant = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = asyncio.Event()
+        self.gate.set()
+
+    async def arun(self, operation: Any) -> Any:
+        await asyncio.wait_for(self.gate.wait(), 5)
+        return await super().arun(operation)
+
+
+def test_26_b1_saving_that_was_started_is_completed(thread):
+    async def main() -> Any:
+        saver, node = Slow(), Sleeper()
+
+        async def first(_: State) -> State:
+            async with asyncio.timeout(5):
+                while app.get_state(thread).next != ("first",):  # what is before is saved
+                    await asyncio.sleep(0)
+            saver.gate.clear()
+            return {"log": ["first"]}
+
+        graph = StateGraph(State).add_sequence([("first", first), ("node", node)])
+        app = graph.add_edge(START, "first").compile(saver)
+        run = asyncio.ensure_future(app.ainvoke({}, thread))
+        await asyncio.wait_for(node.begun.wait(), 5)
+        run.cancel()
+        asyncio.get_running_loop().call_later(0.01, saver.gate.set)
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.wait_for(run, 5)
+        return app.get_state(thread)
+
+    state = asyncio.run(main())
+    assert (state.values, state.next) == ({"log": ["first"]}, ("node",))
 
 
 def test_26_b1_cancelled_run_can_go_on(saver, thread):
