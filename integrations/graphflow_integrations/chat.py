@@ -27,7 +27,7 @@ from graphflow_integrations.chat_provider import (
     Provider,
 )
 from graphflow_integrations.model_loop import wait_for
-from graphflow_integrations.tool_schema import tool_schema
+from graphflow_integrations.tools.schema import tool_schema
 
 __all__ = ["ChatModel", "ChatRequest", "ErrorKind", "ModelError", "ModelInfo", "Price", "Provider"]
 
