@@ -99,8 +99,31 @@ def test_1_b8_start_appears_in_history_and_checkpoints(call, saver, thread):
     assert (chunks[0]["next"], chunks[0]["tasks"][0]["name"]) == ([START], START)
 
 
-def test_1_b8_start_appears_neither_in_updates_nor_in_tasks(call, saver, thread):
-    app = beside(n=lambda _: None).compile(saver)
+@pytest.mark.parametrize("entry", ["edge", "path"])
+def test_1_b8_start_appears_neither_in_updates_nor_in_tasks(call, saver, thread, entry):
+    graph = StateGraph(State).add_node("n", lambda _: None)
+    if entry == "edge":
+        graph.set_entry_point("n")
+    else:
+        graph.set_conditional_entry_point(lambda _: "n", ["n"])
+    app = graph.compile(saver)
     chunks = call.stream(app, {"x": 1}, thread, stream_mode=["updates", "tasks"])
     names = [data["name"] if mode == "tasks" else next(iter(data)) for mode, data in chunks]
     assert names == ["n", "n", "n"]
+
+
+def test_1_b8_start_that_is_taken_up_again_is_not_told_either(call, saver, thread):
+    errors = [ValueError("boom")]
+
+    def path(_: State) -> str:
+        if errors:
+            raise errors.pop()
+        return "n"
+
+    graph = StateGraph(State).add_node("n", lambda _: None)
+    app = graph.set_conditional_entry_point(path, ["n"]).compile(saver)
+    with pytest.raises(ValueError, match="boom"):
+        call.invoke(app, {"x": 1}, thread)
+    assert call.state(app, thread).next == (START,)
+    chunks = call.stream(app, None, thread, stream_mode="tasks")
+    assert [chunk["name"] for chunk in chunks] == ["n", "n"]

@@ -295,14 +295,14 @@ class Flaky:
         return {"seen": self.calls}
 
 
-def test_3_6_several_calls_merge(call):
-    graph = StateGraph(State).add_node("n", Flaky(1)).add_edge(START, "n")
-    graph.set_node_defaults(retry_policy=RetryPolicy(max_attempts=1))
-    graph.set_node_defaults(error_handler=lambda _: {"seen": "handled"})
-    assert call.invoke(graph.compile(), {})["seen"] == "handled"
+@pytest.mark.parametrize(("failures", "seen"), [(1, 2), (2, "handled")])
+def test_3_6_several_calls_merge(call, failures, seen):
+    graph = StateGraph(State).add_node("n", Flaky(failures)).add_edge(START, "n")
+    graph.set_node_defaults(
+        retry_policy=RetryPolicy(max_attempts=9), error_handler=lambda _: {"seen": "handled"}
+    )
     graph.set_node_defaults(retry_policy=RetryPolicy(max_attempts=2, **AT_ONCE))
-    graph.add_node("m", Flaky(2)).add_edge("n", "m")
-    assert call.invoke(graph.compile(), {})["seen"] == "handled"
+    assert call.invoke(graph.compile(), {})["seen"] == seen
 
 
 def test_3_6_defaults_apply_at_compile_and_not_to_what_is_compiled(call):

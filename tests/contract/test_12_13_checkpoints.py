@@ -107,6 +107,19 @@ def test_12_b2_parents_of_a_subgraphs_checkpoint_are_those_of_the_graphs_around_
     assert [it.metadata["parents"] for it in inner] == [{"": around}] * 3
 
 
+def test_12_b2_parents_name_a_checkpoint_of_every_graph_around(call, saver, thread):
+    graph = StateGraph(State).add_node("outer", nested().compile()).add_edge(START, "outer")
+    app = graph.compile(saver)
+    call.invoke(app, {"log": []}, thread)
+    root = app.get_state(thread, subgraphs=True)
+    middle = root.tasks[0].state
+    inner = middle.tasks[0].state
+    around = {shot.config["configurable"]["checkpoint_ns"]: shot.config for shot in (root, middle)}
+    assert inner.metadata["parents"] == {
+        ns: config["configurable"]["checkpoint_id"] for ns, config in around.items()
+    }
+
+
 @pytest.mark.xfail(
     strict=True, reason="§12: configs of subgraph checkpoints have no checkpoint_map"
 )
@@ -302,6 +315,21 @@ def test_13_6_history_is_that_of_one_namespace(call, saver, thread):
     inner = call.history(app, outer[0].tasks[0].state)
     assert [shot.next for shot in outer] == [("inner",), (START,)]
     assert [shot.next for shot in inner] == [("q",), ("a",), (START,)]
+
+
+def test_13_7_keys_and_nodes_of_a_routed_config_are_the_childs(call, saver, thread):
+    class Inner(TypedDict, total=False):
+        mine: Annotated[list[Any], operator.add]
+
+    nodes = [("a", lambda _: {"mine": [1]}), ("q", lambda _: interrupt("?"))]
+    child = StateGraph(Inner).add_sequence(nodes).add_edge(START, "a").compile()
+    app = StateGraph(State).add_node("inner", child).add_edge(START, "inner").compile(saver)
+    call.invoke(app, {"log": []}, thread)
+    config = call.state(app, thread).tasks[0].state
+    call.update(app, config, {"mine": [2]}, "a")
+    assert call.state(app, config).values == {"mine": [1, 2]}
+    assert call.state(app, config).next == ("q",)
+    assert call.history(app, config)[1].values == {"mine": [1]}
 
 
 def unmatched(thread: Any) -> Any:

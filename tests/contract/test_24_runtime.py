@@ -326,6 +326,20 @@ def test_24_b5_tags_reach_nodes_three_graphs_deep_exactly_once(call):
     assert seen == [["deep", "call"]]
 
 
+def test_24_b5_tags_come_once_where_the_config_is_passed_on_by_hand(call):
+    seen: list[Any] = []
+    app = single(lambda _: seen.append(get_config()["tags"]))
+
+    def passing(child: Any) -> Any:
+        async def node(_: State, config: Any) -> None:
+            await child.ainvoke({}, config)
+
+        return single(node)
+
+    call.invoke(passing(passing(app)).with_config(tags=["outer"]), {}, {"tags": ["call"]})
+    assert seen == [["outer", "call"]]
+
+
 def test_24_b5_each_graph_may_add_a_tag(call):
     seen: list[Any] = []
     app = single(lambda _: seen.append(sorted(get_config()["tags"]))).with_config(tags=["inner"])
