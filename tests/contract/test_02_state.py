@@ -181,6 +181,21 @@ def test_2_6_two_overwrites_in_a_superstep_are_refused(call):
         call.invoke(app, {"log": []})
 
 
+@pytest.mark.simulated
+def test_2_6_overwrite_replaces_what_its_own_task_wrote_before_and_after(call):
+    pairs = [("log", [1]), ("log", Overwrite([9])), ("log", [2])]
+    app = single(Log, lambda _: Command(update=pairs)).compile()
+    assert call.invoke(app, {"log": [0]}) == {"log": [9]}
+
+
+@pytest.mark.simulated
+def test_2_6_two_overwrites_of_one_task_are_refused(call):
+    pairs = [("log", Overwrite([8])), ("log", Overwrite([9]))]
+    app = single(Log, lambda _: Command(update=pairs)).compile()
+    with pytest.raises(InvalidUpdateError, match="Can receive only one Overwrite value per super"):
+        call.invoke(app, {"log": []})
+
+
 def test_2_6_input_and_update_may_overwrite(call, saver, thread):
     app = single(Log, lambda _: {"log": ["n"]}).compile(saver)
     call.invoke(app, {"log": ["old"]}, thread)

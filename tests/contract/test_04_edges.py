@@ -103,6 +103,13 @@ def test_4_4_deferred_node_is_remembered_across_runs_of_the_thread(call, saver, 
     assert call.invoke(app, None, thread) == {"log": ["a", "b", "c", "d"]}
 
 
+def test_4_4_deferred_node_behind_sends_runs_once(call):
+    graph = graph_of("zd", "z>d", d={"defer": True}).add_node("s", lambda arg: {"log": [arg]})
+    graph.add_conditional_edges(START, lambda _: [Send("s", 1), Send("s", 2)], ["s"])
+    graph.add_edge("s", "z").add_edge("s", "d")
+    assert supersteps(call, graph) == [[1, 2], ["z"], ["d"]]
+
+
 def test_4_5_path_sees_the_nodes_own_writes_and_not_its_siblings(call):
     seen = []
 

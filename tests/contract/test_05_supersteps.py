@@ -72,6 +72,18 @@ def test_5_2_new_input_discards_what_finished_siblings_wrote(call, saver, thread
     assert call.invoke(app_again, {"log": ["2"]}, thread) == {"log": ["1", "2", "a", "b"]}
 
 
+def test_5_2_new_input_on_a_failed_thread_starts_over(call, saver, thread):
+    def bad(_: Log) -> None:
+        raise ValueError("boom")
+
+    app = beside(a=says("a"), bad=bad).compile(saver)
+    for given in "12":
+        with pytest.raises(ValueError, match="boom"):
+            call.invoke(app, {"log": [given]}, thread)
+    app = beside(a=says("a"), bad=says("good")).compile(saver)
+    assert call.invoke(app, {"log": ["3"]}, thread) == {"log": ["1", "2", "3", "a", "good"]}
+
+
 def test_5_2_new_input_works_where_the_graph_lost_the_node_that_was_next(call, saver, thread):
     call.invoke(chain("a", "b").compile(saver, interrupt_before=["b"]), {"log": ["1"]}, thread)
     app = chain("c").compile(saver)
@@ -232,6 +244,13 @@ def test_5_6_none_as_input_without_checkpointer_is_refused(call):
 
 @pytest.mark.parametrize("given", ["text", 5, ["x"]])
 def test_5_6_input_without_keys_is_refused(call, given):
+    with pytest.raises(InvalidUpdateError):
+        call.invoke(chain("a").compile(), given)
+
+
+@pytest.mark.parametrize("given", [[], [("log", ["x"])], ()], ids=repr)
+@pytest.mark.xfail(strict=True, reason="§5.6: taken as pairs of key and value")
+def test_5_6_list_of_pairs_is_no_input(call, given):
     with pytest.raises(InvalidUpdateError):
         call.invoke(chain("a").compile(), given)
 

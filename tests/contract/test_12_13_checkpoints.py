@@ -248,6 +248,21 @@ def test_13_2_live_snapshot_shows_what_finished_tasks_wrote(call, saver, thread)
 
 
 @pytest.mark.simulated
+def test_13_2_live_snapshot_shows_only_the_questions_that_wait_for_an_answer(call, saver, thread):
+    graph = asking().add_node("r", lambda _: {"log": [interrupt("who?")]}).add_edge(START, "r")
+    app = graph.compile(saver)
+    asked = {q.value: q.id for q in call.invoke(app, {"log": []}, thread)["__interrupt__"]}
+    call.invoke(app, Command(resume={asked["what?"]: "A"}), thread)
+    live = call.state(app, thread)
+    tasks = {task.name: (task.result, len(task.interrupts)) for task in live.tasks}
+    assert (live.next, [question.value for question in live.interrupts]) == (("r",), ["who?"])
+    assert (tasks["q"], tasks["r"]) == (({"log": ["A"]}, 0), (None, 1))
+    record = call.state(app, live.config)
+    kept = {task.name: (task.result, len(task.interrupts)) for task in record.tasks}
+    assert (kept["q"], kept["r"]) == (({"log": ["A"]}, 1), (None, 1))
+
+
+@pytest.mark.simulated
 def test_13_3_record_shows_the_start_of_the_step(call, saver, thread):
     app = asking().compile(saver)
     call.invoke(app, {"log": ["i"]}, thread)

@@ -150,6 +150,13 @@ def test_14_2_2_dict_with_other_keys_is_a_plain_answer(call, saver, thread):
     assert call.invoke(app, Command(resume={"a": 1}), thread) == {"log": [{"a": 1}]}
 
 
+def test_14_2_2_dict_that_mixes_ids_and_other_keys_is_a_plain_answer(call, saver, thread):
+    app = beside(n=asks("what?")).compile(saver)
+    asked = questions_of(call.invoke(app, {"log": []}, thread))
+    answer = {asked["what?"]: 1, "other": 2}
+    assert call.invoke(app, Command(resume=answer), thread) == {"log": [answer]}
+
+
 MULTIPLE = "When there are multiple pending interrupts, you must specify the interrupt id"
 
 
@@ -408,6 +415,16 @@ def test_14_4_breakpoint_in_a_cycle_triggers_each_time(call, saver, thread):
     app = chain("a").add_edge("a", "a").compile(saver, interrupt_before=["a"])
     call.invoke(app, {"log": []}, thread)
     assert [len(call.invoke(app, None, thread)["log"]) for _ in range(3)] == [1, 2, 3]
+
+
+def test_14_4_breakpoint_that_a_run_stands_on_is_passed_and_the_next_one_stops(call, saver, thread):
+    app = chain("a", "b", "c").compile(saver, interrupt_before=["a", "b"])
+    call.invoke(app, {"log": []}, thread)
+    seen = []
+    for _ in range(3):
+        call.invoke(app, None, thread)
+        seen.append(call.state(app, thread).next)
+    assert seen == [("b",), (), ()]
 
 
 def test_14_4_unknown_node_is_refused_at_compile(saver):

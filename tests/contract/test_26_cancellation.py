@@ -178,6 +178,14 @@ def test_26_b2_node_that_raises_cancelled_error_fails_the_run(call):
         call.invoke(graph_of(bad=bad, good=lambda _: {"x": 1}).compile(), {})
 
 
+def test_26_b2_blocking_node_that_raises_cancelled_error_fails_the_run(call):
+    def bad(_: State) -> None:
+        raise asyncio.CancelledError
+
+    with pytest.raises(NodeCancelledError, match="'bad'"):
+        call.invoke(graph_of(bad=bad).compile(), {})
+
+
 def test_26_b2_lone_node_that_raises_cancelled_error_fails_the_run(call):
     async def bad(_: State) -> None:
         raise asyncio.CancelledError
