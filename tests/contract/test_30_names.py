@@ -18,7 +18,8 @@ from graphflow_checkpointers.sqlite import SqliteCheckpointer
 from graphflow_checkpointers.sqlite_store import SqliteStore
 
 NAMES = {
-    "b1": "StateGraph START END MessagesState add_messages REMOVE_ALL_MESSAGES CompiledStateGraph",
+    "b1": "StateGraph START END MessagesState add_messages REMOVE_ALL_MESSAGES push_message "
+    "CompiledStateGraph",
     "b2": "Command Send interrupt Interrupt RetryPolicy CachePolicy Overwrite StateSnapshot "
     "StateUpdate PregelTask GraphOutput StreamWriter Durability",
     "b3": "GraphRecursionError InvalidUpdateError GraphInterrupt GraphDrained EmptyInputError "
