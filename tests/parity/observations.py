@@ -29,6 +29,11 @@ def plain(observed: Any) -> Any:
     return _Reduction().of(observed)
 
 
+def nameless(observed: Any) -> Any:
+    """Return `observed` as comparable data without ids: for tasks that cannot be told apart."""
+    return _Nameless().of(observed)
+
+
 def difference(ours: Any, theirs: Any) -> str:
     """Return the lines in which graphflow and LangGraph do not agree."""
     lines = [pprint.pformat(side, width=100).splitlines() for side in (theirs, ours)]
@@ -37,7 +42,7 @@ def difference(ours: Any, theirs: Any) -> str:
 
 def by_task(chunks: Any) -> list[Any]:
     """Sort what tasks showed that ran side by side: in which order they finish is not promised."""
-    return sorted(chunks, key=lambda chunk: re.sub(r"#\d+", "#", repr(plain(chunk))))
+    return sorted(chunks, key=lambda chunk: repr(nameless(chunk)))
 
 
 def is_message(value: Any) -> bool:
@@ -114,6 +119,11 @@ class _Reduction:
         """Number an id; those of checkpoints only differ within their namespace."""
         key = (namespace, str(identifier))
         return f"#{self._numbers.setdefault(key, len(self._numbers) + 1)}"
+
+
+class _Nameless(_Reduction):
+    def _number(self, namespace: str, identifier: str | None) -> str:
+        return "#"
 
 
 def _calls(message: Any) -> Any:

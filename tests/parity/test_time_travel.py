@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import pytest
 from typing_extensions import TypedDict
 
-from .programs import THREAD, chain, parallel, parity, raised
+from .programs import THREAD, chain, parallel, parity, raised, sides
 
 
 class State(TypedDict, total=False):
@@ -407,3 +407,49 @@ def test_resume_with_durability_exit(lib, call):
 def test_checkpoints_are_streamed_with_durability_exit(lib, call):
     app = abc(lib)
     return call.stream(app, {"log": []}, THREAD, stream_mode="checkpoints", durability="exit")
+
+
+@pytest.mark.xfail(strict=True, reason="a closed superstep loses its results and questions (§12)")
+@pytest.mark.parametrize("closing", ["input", "update", "end"])
+def test_record_of_a_closed_superstep_does_not_change(closing):
+    """History is append-only, however the open superstep ends."""
+
+    def program(lib, call):
+        nodes = [("a", lambda _: {"log": ["a"]}), ("q", lambda _: {"log": [lib.interrupt("?")]})]
+        app = parallel(lib, State, *nodes).compile(lib.InMemorySaver())
+        call.invoke(app, {"log": []}, THREAD)
+        paused = call.state(app).config
+        close = {
+            "input": lambda: call.invoke(app, {"log": ["more"]}, THREAD),
+            "update": lambda: call.update(app, THREAD, {"log": ["edit"]}, "a"),
+            "end": lambda: call.update(app, THREAD, None, lib.END),
+        }
+        close[closing]()
+        return [(t.name, t.result, len(t.interrupts)) for t in call.state(app, paused).tasks]
+
+    ours, theirs = sides(program)
+    assert ours == theirs
+
+
+@pytest.mark.xfail(strict=True, reason="with durability exit an answered question is lost (13.3)")
+@parity
+def test_record_of_an_answered_question_with_durability_exit(lib, call):
+    nodes = [("a", lambda _: {"log": ["a"]}), ("q", lambda _: {"log": [lib.interrupt("?")]})]
+    app = parallel(lib, State, *nodes).compile(lib.InMemorySaver())
+    call.invoke(app, {"log": []}, THREAD, durability="exit")
+    call.invoke(app, lib.Command(resume=1), THREAD, durability="exit")
+    return [[(t.name, t.interrupts) for t in s.tasks] for s in call.history(app)]
+
+
+@pytest.mark.xfail(strict=True, reason="no fork when the newest checkpoint is replayed (15.1)")
+@parity
+def test_replay_of_the_newest_checkpoint(lib, call):
+    ran = []
+    nodes = [
+        ("a", lambda _: ran.append("a") or {"log": ["a"]}),
+        ("q", lambda _: {"log": [lib.interrupt("?")]}),
+    ]
+    app = parallel(lib, State, *nodes).compile(lib.InMemorySaver())
+    call.invoke(app, {"log": []}, THREAD)
+    call.invoke(app, None, call.state(app).config)
+    return ran, brief(call.history(app))

@@ -271,3 +271,26 @@ def test_update_in_an_unknown_child_graph(lib, call):
     app = abc(lib)
     config = {"configurable": {"thread_id": "t", "checkpoint_ns": "zzz"}}
     return raised(lib, lambda: call.update(app, config, {"x": 1}), "Subgraph zzz not found")
+
+
+@pytest.mark.xfail(strict=True, reason="an update as a joined node drops the waiting join target")
+@parity
+def test_update_before_a_join_keeps_the_join_target_next(lib, call):
+    graph = parallel(lib, State, ("a", lambda _: {"log": ["a"]}), ("b", lambda _: {"log": ["b"]}))
+    graph.add_node("j", lambda _: {"log": ["j"]}).add_edge(["a", "b"], "j")
+    app = graph.compile(lib.InMemorySaver(), interrupt_before=["j"])
+    call.invoke(app, {"log": []}, THREAD)
+    call.update(app, THREAD, {"log": ["edit"]}, "b")
+    return call.state(app).next, call.invoke(app, None, THREAD)
+
+
+@pytest.mark.xfail(strict=True, reason="an update drops a waiting deferred node")
+@parity
+def test_update_keeps_a_deferred_node_next(lib, call):
+    graph = chain(lib, State, ("a", lambda _: {"log": ["a"]}))
+    graph.add_node("other", lambda _: None)
+    graph.add_node("report", lambda _: {"log": ["report"]}, defer=True).add_edge("a", "report")
+    app = graph.compile(lib.InMemorySaver(), interrupt_before=["report"])
+    call.invoke(app, {"log": []}, THREAD)
+    call.update(app, THREAD, {"log": ["edit"]}, "other")
+    return call.state(app).next, call.invoke(app, None, THREAD)
