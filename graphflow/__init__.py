@@ -17,12 +17,14 @@ if TYPE_CHECKING:
     from graphflow.checkpoint.registry import upcast as upcast
     from graphflow.compiled import CompiledStateGraph as CompiledStateGraph
     from graphflow.errors import *  # noqa: F403  # re-exported below by name
+    from graphflow.functional import entrypoint as entrypoint
+    from graphflow.functional import task as task
+    from graphflow.injection import ExecutionInfo as ExecutionInfo
+    from graphflow.injection import Runtime as Runtime
+    from graphflow.injection import get_runtime as get_runtime
     from graphflow.pushing import push_message as push_message
-    from graphflow.runtime import ExecutionInfo as ExecutionInfo
     from graphflow.runtime import RunControl as RunControl
-    from graphflow.runtime import Runtime as Runtime
     from graphflow.runtime import get_config as get_config
-    from graphflow.runtime import get_runtime as get_runtime
     from graphflow.runtime import get_store as get_store
     from graphflow.runtime import get_stream_writer as get_stream_writer
     from graphflow.runtime import interrupt as interrupt
@@ -40,13 +42,13 @@ _HOMES = {
     "graphflow.state_graph": "StateGraph",
     "graphflow.compiled": "CompiledStateGraph",
     "graphflow.types": (
-        "START END Command Send Interrupt Overwrite RetryPolicy StateSnapshot StateUpdate "
-        "PregelTask GraphOutput NodeError StreamMode StreamWriter Durability RunnableConfig"
+        "START END Command Send Interrupt Overwrite RetryPolicy TimeoutPolicy StateSnapshot "
+        "StateUpdate PregelTask GraphOutput NodeError StreamMode StreamWriter Durability "
+        "RunnableConfig"
     ),
-    "graphflow.runtime": (
-        "interrupt Runtime RunControl ExecutionInfo get_config get_runtime get_store "
-        "get_stream_writer"
-    ),
+    "graphflow.functional": "entrypoint task",
+    "graphflow.runtime": "interrupt RunControl get_config get_store get_stream_writer",
+    "graphflow.injection": "Runtime ExecutionInfo get_runtime",
     "graphflow.state.messages": (
         "Message MessageChunk HumanMessage AIMessage SystemMessage ToolMessage ToolCall Usage "
         "AnyMessage RemoveMessage REMOVE_ALL_MESSAGES MessagesState add_messages"
@@ -63,6 +65,7 @@ _HOMES = {
     "graphflow.checkpoint.codec_errors": "CodecError NotStorable UnknownType CorruptData",
     "graphflow.errors": (
         "InvalidUpdateError GraphRecursionError EmptyInputError GraphWarning NodeCancelledError "
+        "NodeTimeoutError DriftError "
         "SwallowedInterruptError CheckpointError CorruptCheckpointError ForeignDatabaseError "
         "StoreTooNewError StoreFullError UnknownCheckpointError CheckpointConflict HeadMoved "
         "AlreadyAnswered UnknownInterruptError GraphSignal GraphInterrupt GraphDrained "

@@ -36,6 +36,8 @@ class Call:
     control: RunControl | None
     subgraphs: bool
     version: str
+    step_timeout: float | None = None
+    """Seconds that a superstep may take."""
     scope: tuple[str, ...] = ()
     """The graphs around the one that is called."""
     output: Schema | None = None
@@ -50,6 +52,7 @@ class Call:
             interrupt_before=self.interrupt_before,
             interrupt_after=self.interrupt_after,
             output_keys=self.output_keys,
+            step_timeout=self.step_timeout,
             draining=None if self.control is None else self.control.drain_reason,
             metadata=run_metadata(self.config) if records else {},
             told=_users_metadata(self.config),

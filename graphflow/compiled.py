@@ -66,6 +66,8 @@ class CompiledStateGraph(ThreadAccess):
         self.context_schema = context_schema
         self.debug = debug
         self.name = declaration.name
+        self.step_timeout: float | None = None
+        """Seconds that a superstep may take; None: any. What runs then is cancelled."""
         self.config: Config = {}
         self.codec = Codec()
         self._output_keys = None if plan.is_root else tuple(plan.output.channels)
@@ -318,6 +320,7 @@ class CompiledStateGraph(ThreadAccess):
             control if nested is None or control is not None else nested.task.run.control,
             subgraphs,
             version,
+            self.step_timeout,
             () if nested is None else nested.scope,
             self.plan.output,
         )

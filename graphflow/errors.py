@@ -38,6 +38,47 @@ class NodeCancelledError(Exception):
     """A node raised `asyncio.CancelledError` by itself, although nobody cancelled the run."""
 
 
+class NodeTimeoutError(Exception):
+    """A node took longer than its timeout allows; what it wrote is dropped.
+
+    Not a `TimeoutError`, so that the default retry policy tries again.
+
+    Args:
+        node: Its name.
+        elapsed: Seconds since the attempt began.
+        kind: `"run"` for the whole attempt, `"idle"` for the time without progress.
+        run_timeout: Seconds that the attempt may take; None: any.
+        idle_timeout: Seconds that it may take without progress; None: any.
+    """
+
+    def __init__(
+        self,
+        node: str,
+        elapsed: float,
+        kind: str,
+        run_timeout: float | None = None,
+        idle_timeout: float | None = None,
+    ) -> None:
+        self.node = node
+        self.elapsed = elapsed
+        self.kind = kind
+        self.run_timeout = run_timeout
+        self.idle_timeout = idle_timeout
+        super().__init__(
+            f"Node '{node}' exceeded its {kind} timeout of {self.timeout:.3f}s "
+            f"(elapsed: {elapsed:.3f}s)."
+        )
+
+    @property
+    def timeout(self) -> float:
+        """The seconds that were exceeded."""
+        return (self.run_timeout if self.kind == "run" else self.idle_timeout) or 0.0
+
+
+class DriftError(RuntimeError):
+    """A node made another call of a task than the one that is recorded in its place."""
+
+
 class SwallowedInterruptError(RuntimeError):
     """A node caught the signal of its own `interrupt()`, so its pause was lost."""
 

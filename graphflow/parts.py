@@ -40,6 +40,14 @@ class _Part(TaskContext):
         self.pushed = whole.pushed
         self.calls = self.first = first
 
+    @property
+    def root(self) -> TaskContext:
+        return self.whole.root
+
+    @property
+    def place(self) -> tuple[int, ...]:
+        return (*self.whole.place, -2 - self.first)
+
     def stop(self, interrupts: tuple[Interrupt, ...]) -> GraphInterrupt:
         """Note that the task stops here, and return the signal to raise."""
         return self.whole.stop(interrupts)

@@ -175,6 +175,8 @@ class Run:
 
 def _inherit(context: RunContext, nested: Nested) -> None:
     around = nested.task.run
+    context.around = nested.task
+    context.run_id = around.run_id
     context.scope = nested.scope
     context.parents = nested.parents
     context.thread = around.thread

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from graphflow.errors import GraphInterrupt
 from graphflow.events import LIVE, Event
-from graphflow.ids import digest
+from graphflow.ids import checkpoint_id, digest
 from graphflow.types import Config, Durability, Interrupt, StreamWriter
 
 Ctx = TypeVar("Ctx")
@@ -45,10 +44,9 @@ class RunControl:
 class RunContext:
     """What all tasks of one run share."""
 
-    __slots__ = ("answers", "cache", "checkpoints", "config", "context", "control", "durability",
-                 "forwarded",
-                 "ordinal", "parents", "scope", "sink", "store", "streamed", "thread",
-                 "wanted")  # fmt: skip
+    __slots__ = ("answers", "around", "cache", "caller", "checkpoints", "config", "context",
+                 "control", "durability", "forwarded", "ordinal", "parents", "run_id", "scope",
+                 "sink", "store", "streamed", "thread", "wanted")  # fmt: skip
 
     def __init__(
         self,
@@ -92,6 +90,12 @@ class RunContext:
         self.streamed: set[str | None] = set()
         """Ids of messages that listeners of mode `messages` have seen."""
         self.sink = sink
+        self.caller: Any = None
+        """What performs calls of tasks: the run's driver."""
+        self.around: TaskContext | None = None
+        """The task that this run is part of."""
+        self.run_id: str | None = None
+        """Made when somebody asks for it; the same in graphs inside."""
 
     @property
     def is_heard(self) -> bool:
@@ -109,8 +113,11 @@ class TaskView(Protocol):
 
     answers: tuple[Any, ...]
     attempt: int
+    since: float
     head: int
     failure: Any
+    values: dict[str, Any]
+    timeout: Any
 
     @property
     def name(self) -> str: ...
@@ -127,7 +134,7 @@ class TaskView(Protocol):
 class TaskContext:
     """One execution of one node: its run, its task, and how far its questions have come."""
 
-    __slots__ = ("asked", "calls", "pushed", "run", "signal", "task")
+    __slots__ = ("asked", "called", "calls", "progress", "pushed", "run", "signal", "task")
 
     def __init__(self, run: RunContext, task: TaskView) -> None:
         self.run = run
@@ -135,6 +142,10 @@ class TaskContext:
         self.asked = 0
         self.calls = 0
         """How many graphs it has called."""
+        self.called: Any = None
+        """Its calls of tasks, if it makes any; see `drivers.calling`."""
+        self.progress: Callable[[bool], None] | None = None
+        """Told when the task goes on, if it has an idle timeout."""
         self.pushed: list[tuple[str, Any]] = []
         """What the node wrote before it returned; part of this attempt's writes."""
         self.signal: GraphInterrupt | None = None
@@ -144,11 +155,33 @@ class TaskContext:
         """The namespace of graphs that this task calls."""
         return (*self.run.scope, f"{self.task.name}:{self.task.id}")
 
+    @property
+    def root(self) -> TaskContext:
+        """The node's own context: that of a call or of a part of the node is another."""
+        return self
+
+    @property
+    def place(self) -> tuple[int, ...]:
+        """Where the calls that it makes stand among those of the node."""
+        return () if self.task.failure is None else (-1,)  # an error handler has its own
+
+    @property
+    def asks_in(self) -> tuple[str, ...]:
+        """The namespace of its questions."""
+        return self.run.scope
+
+    def touch(self, *, is_heartbeat: bool = False) -> None:
+        """Note that the task goes on, and with it those around it."""
+        if self.progress is not None:
+            self.progress(is_heartbeat)
+        if self.run.around is not None:
+            self.run.around.touch(is_heartbeat=is_heartbeat)
+
     def ask(self, value: Any, response_schema: Any) -> Any:
         """Return the answer to the task's next question, or stop the task with the question.
 
-        In a graph that keeps nothing, a question is known by its id alone: it is asked anew in
-        each run of the task around it.
+        In a call of a task, and in a graph that keeps nothing, a question is known by its id alone:
+        it is asked anew in each run of the task around it.
         """
         number = self.asked
         self.asked += 1
@@ -159,9 +192,9 @@ class TaskContext:
             digest("|".join(self.ns), str(number)),
             json_schema(response_schema),
             self.task.name,
-            self.run.scope,
+            self.asks_in,
         )
-        if self.run.checkpoints is None and question.id in self.run.answers:
+        if question.id in self.run.answers:
             return checked_answer(self.run.answers[question.id], response_schema)
         raise self.stop((question,))
 
@@ -181,14 +214,24 @@ class TaskContext:
             "langgraph_path": task.path,
             "langgraph_checkpoint_ns": ns,
         }
+        configurable = {**given.get("configurable", {}), "checkpoint_ns": ns, **self._checkpoint()}
+        metadata = {**given.get("metadata", {}), **place}
+        return {**given, "configurable": configurable, "metadata": metadata}
+
+    def _checkpoint(self) -> dict[str, Any]:
+        """Return which checkpoint the task's superstep began from, and those of graphs around."""
+        run = self.run
+        if run.checkpoints is None:
+            return {}
+        own = checkpoint_id(self.task.head, run.ordinal)
         return {
-            **given,
-            "configurable": {**given.get("configurable", {}), "checkpoint_ns": ns},
-            "metadata": {**given.get("metadata", {}), **place},
+            "checkpoint_id": own,
+            "checkpoint_map": {**run.parents, "|".join(run.scope): own},
         }
 
     def write_custom(self, chunk: Any) -> None:
         """Stream `chunk` to the listeners of mode `custom`."""
+        self.touch()
         self.run.emit("custom", chunk)
 
 
@@ -319,68 +362,3 @@ def message_metadata(context: TaskContext, is_whole: bool) -> dict[str, Any]:
     configurable = given.get("configurable", {})
     shown = {key: configurable[key] for key in _SHOWN if key in configurable}
     return {"ls_integration": "graphflow", **config["metadata"], **shown}
-
-
-@dataclass(frozen=True, slots=True)
-class ExecutionInfo:
-    """Where a task stands in its run."""
-
-    thread_id: str | None
-    checkpoint_ns: str
-    """`node:task_id`, the graphs around it before, joined by `|`."""
-    task_id: str
-    node_attempt: int = 1
-    """1 for the first attempt."""
-
-    def patch(self, **changes: Any) -> ExecutionInfo:
-        """Return a copy with fields replaced."""
-        return replace(self, **changes)
-
-
-@dataclass(frozen=True, slots=True)
-class Runtime(Generic[Ctx]):
-    """Everything a node may ask, in one object: declare a parameter `runtime: Runtime[Context]`."""
-
-    context: Ctx
-    """What the caller gave as `context=`."""
-    store: Any = None
-    stream_writer: StreamWriter = lambda _: None
-    previous: Any = None
-    control: RunControl | None = None
-    execution_info: ExecutionInfo | None = None
-
-
-def get_runtime(context_schema: type[Ctx] | None = None) -> Runtime[Ctx]:
-    """Return the runtime of the running task; the argument only types the result."""
-    return runtime_of(current("get_runtime"))
-
-
-def runtime_of(context: TaskContext) -> Runtime[Any]:
-    """Build the object that a `runtime` parameter receives."""
-    configurable = context.run.config.get("configurable", {})
-    info = ExecutionInfo(
-        configurable.get("thread_id"), "|".join(context.ns), context.task.id, context.task.attempt
-    )
-    return Runtime(
-        context.run.context,
-        context.run.store,
-        context.write_custom,
-        control=context.run.control,
-        execution_info=info,
-    )
-
-
-def injected(context: TaskContext, names: tuple[str, ...]) -> dict[str, Any]:
-    """Return the keyword arguments that a callable asks for by name."""
-    return {name: _INJECTABLE[name](context) for name in names}
-
-
-_INJECTABLE: dict[str, Callable[[TaskContext], Any]] = {
-    "config": TaskContext.config,
-    "writer": lambda context: context.write_custom,
-    "store": lambda context: context.run.store,
-    "runtime": runtime_of,
-    "previous": lambda context: None,
-    "error": lambda context: context.task.failure,
-}
-INJECTABLE = frozenset(_INJECTABLE)

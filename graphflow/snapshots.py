@@ -98,11 +98,14 @@ class Shots:
     def _tasks(self, branch: Branch, frame: Frame, known: Mapping[int, Known]) -> list[PregelTask]:
         identity = run_identity(self.thread, self.scope, branch.ordinal)
         tasks = []
-        for place, (name, is_send, _) in enumerate(frame.pending):
+        for place, (name, is_send, *_) in enumerate(frame.pending):
             own = task_id(identity, frame.seq, frame.step + 1, name, is_send, place)
             inner = inner_config(self.plan, self.thread, self.scope, name, own)
-            path = ("__pregel_push", place, False) if is_send else ("__pregel_pull", name)
+            is_push = is_send and name != self.plan.entry
+            path = ("__pregel_push", place, False) if is_push else ("__pregel_pull", name)
             error, asked, result = known.get(place, _NOTHING_KNOWN)
+            if self.plan.entry is not None and result is not None:
+                result = result.get(ROOT)
             tasks.append(PregelTask(own, name, path, error, asked, inner, result))
         return tasks
 

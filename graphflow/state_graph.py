@@ -24,7 +24,15 @@ from graphflow.graph.picture import Picture, diagram_of
 from graphflow.graph.plan import make_plan
 from graphflow.graph.validation import check_name, validate
 from graphflow.state.schema import Schema, is_annotated_class, schema_of
-from graphflow.types import END, START, Command, RetryPolicy
+from graphflow.types import (
+    END,
+    START,
+    Command,
+    RetryPolicy,
+    TimeoutPolicy,
+    policies,
+    timeout_policy,
+)
 
 if TYPE_CHECKING:
     from graphflow.cache import CachePolicy
@@ -88,6 +96,7 @@ class StateGraph(Generic[StateT]):
         self._default_retry: tuple[RetryPolicy, ...] = ()
         self._default_handler: Callee | None = None
         self._default_cache: CachePolicy | None = None
+        self._default_timeout: TimeoutPolicy | None = None
 
     def _schema(self, declared: Any) -> Schema:
         known = self._schemas.get(id(declared))
@@ -108,6 +117,7 @@ class StateGraph(Generic[StateT]):
         retry_policy: RetryPolicy | Sequence[RetryPolicy] | None = None,
         error_handler: Callable[..., Any] | None = None,
         cache_policy: CachePolicy | None = None,
+        timeout: Any = None,
         destinations: Mapping[str, str] | Sequence[str] | None = None,
     ) -> StateGraph[StateT]:
         """Add a node and return the builder.
@@ -124,6 +134,8 @@ class StateGraph(Generic[StateT]):
                 gets the same input, and a `NodeError` as `error` if it asks for one. What it
                 returns is applied instead; the node's own edges are not followed.
             cache_policy: When a result may serve again, with `compile(cache=...)`.
+            timeout: How long an attempt may take: seconds, a `timedelta` or a `TimeoutPolicy`; for
+                asynchronous nodes only.
             destinations: Where its Commands may go; for checks and drawings only.
 
         Raises:
@@ -143,10 +155,11 @@ class StateGraph(Generic[StateT]):
             callee,
             self._node_schema(target, input_schema),
             defer,
-            _policies(retry_policy),
+            policies(retry_policy),
             tuple(destinations) if destinations else literal_ends(target, Command),
             _handler(error_handler, name),
             cache_policy,
+            None if timeout is None else timeout_policy(timeout),
             metadata,
             target if isinstance(target, CompiledStateGraph) else None,
         )
@@ -164,19 +177,24 @@ class StateGraph(Generic[StateT]):
         retry_policy: RetryPolicy | Sequence[RetryPolicy] | None = None,
         error_handler: Callable[..., Any] | None = None,
         cache_policy: CachePolicy | None = None,
+        timeout: Any = None,
     ) -> StateGraph[StateT]:
-        """Set what applies at `compile` to every node that does not say otherwise."""
+        """Set what applies at `compile` to every node that does not say otherwise.
+
+        Retry policy and timeout apply to error handlers, too; nothing applies inside subgraphs.
+        """
         if retry_policy is not None:
-            self._default_retry = _policies(retry_policy)
+            self._default_retry = policies(retry_policy)
         if error_handler is not None:
             self._default_handler = _handler(error_handler, "set_node_defaults")
         self._default_cache = cache_policy or self._default_cache
+        self._default_timeout = timeout_policy(timeout) or self._default_timeout
         return self
 
     def _finished_nodes(self) -> dict[str, NodeSpec]:
         retry, handler = self._default_retry, self._default_handler
-        cache = self._default_cache
-        if not retry and handler is None and cache is None:
+        cache, timeout = self._default_cache, self._default_timeout
+        if not retry and handler is None and cache is None and timeout is None:
             return dict(self._nodes)
         return {
             name: replace(
@@ -184,6 +202,7 @@ class StateGraph(Generic[StateT]):
                 retry=spec.retry or retry,
                 handler=spec.handler or handler,
                 cache=spec.cache or cache,
+                timeout=spec.timeout or timeout,
             )
             for name, spec in self._nodes.items()
         }
@@ -359,12 +378,6 @@ def _names(given: Sequence[str] | str | None) -> tuple[str, ...]:
     if given is None:
         return ()
     return (given,) if isinstance(given, str) else tuple(given)
-
-
-def _policies(given: RetryPolicy | Sequence[RetryPolicy] | None) -> tuple[RetryPolicy, ...]:
-    if given is None:
-        return ()
-    return (given,) if isinstance(given, RetryPolicy) else tuple(given)
 
 
 def _handler(target: Callable[..., Any] | None, node: str) -> Callee | None:

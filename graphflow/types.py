@@ -7,9 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any, ClassVar, Generic, Literal, NamedTuple, TypeVar
 
 Goto = TypeVar("Goto", bound=Hashable)
+Returned = TypeVar("Returned")
+Saved = TypeVar("Saved")
 Durability = Literal["sync", "async", "exit"]
 StreamMode = Literal[
     "values", "updates", "custom", "messages", "tools", "tasks", "checkpoints", "debug"
@@ -26,6 +29,7 @@ END = "__end__"
 INPUT = "__input__"
 COPY = "__copy__"
 ROOT = "__root__"
+PREVIOUS = "__previous__"
 INTERRUPT = "__interrupt__"
 
 
@@ -35,7 +39,7 @@ class Send:
     Args:
         node: Name of the node.
         arg: What the node gets; not coerced against the graph's state.
-        timeout: For timeouts of nodes, which do not exist yet; must be None.
+        timeout: Overrides the node's: seconds, a `timedelta` or a `TimeoutPolicy`.
     """
 
     __slots__ = ("arg", "node", "timeout")
@@ -43,7 +47,7 @@ class Send:
     def __init__(self, node: str, arg: Any, *, timeout: Any = None) -> None:
         self.node = node
         self.arg = arg
-        self.timeout = timeout
+        self.timeout = None if timeout is None else timeout_policy(timeout)
 
     def __eq__(self, other: object) -> bool:
         return (
@@ -57,7 +61,8 @@ class Send:
         return hash((self.node, self.arg, self.timeout))
 
     def __repr__(self) -> str:
-        return f"Send(node={self.node!r}, arg={self.arg!r})"
+        timeout = "" if self.timeout is None else f", timeout={self.timeout!r}"
+        return f"Send(node={self.node!r}, arg={self.arg!r}{timeout})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,7 +125,57 @@ class RetryPolicy:
     retry_on: type[BaseException] | Sequence[type[BaseException]] | Callable[[Any], bool] | None = (
         None
     )
-    """Exception classes, or a predicate; None: whatever is likely to pass by itself."""
+    """Exception classes, a predicate, or a `tenacity.retry_…` strategy; None: whatever is likely to
+    pass by itself."""
+    wait: Callable[[Any], float] | None = None
+    """A `tenacity.wait_…` strategy for the seconds between attempts, in place of the intervals."""
+    stop: Callable[[Any], bool] | None = None
+    """A `tenacity.stop_…` strategy for when to give up, in place of `max_attempts`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimeoutPolicy:
+    """How long an attempt of a node may take; both limits are seconds or a `timedelta`."""
+
+    run_timeout: Any = None
+    """For the whole attempt."""
+    idle_timeout: Any = None
+    """Without progress: a chunk, a write, a call that ends, `runtime.heartbeat()`."""
+    refresh_on: Literal["auto", "heartbeat"] = "auto"
+    """With `"heartbeat"` nothing but a heartbeat counts as progress."""
+
+    def __post_init__(self) -> None:
+        for name in ("run_timeout", "idle_timeout"):
+            object.__setattr__(self, name, _seconds(name, getattr(self, name)))
+        if self.refresh_on not in ("auto", "heartbeat"):
+            raise ValueError(f"refresh_on must be 'auto' or 'heartbeat', got {self.refresh_on!r}")
+
+
+def _seconds(name: str, given: Any) -> float | None:
+    if given is None:
+        return None
+    seconds = given.total_seconds() if isinstance(given, timedelta) else given
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not seconds > 0:
+        raise ValueError(f"{name} must be more than 0 seconds, got {given!r}")
+    return float(seconds)
+
+
+def timeout_policy(given: Any) -> TimeoutPolicy | None:
+    """Return what `timeout=` stands for: a number of seconds or `timedelta` is a `run_timeout`.
+
+    Raises:
+        ValueError: It is no time, or not more than 0.
+    """
+    if given is None or isinstance(given, TimeoutPolicy):
+        return given
+    return TimeoutPolicy(run_timeout=given)
+
+
+def policies(given: RetryPolicy | Sequence[RetryPolicy] | None) -> tuple[RetryPolicy, ...]:
+    """Return what `retry_policy=` stands for: one policy, several, or none."""
+    if given is None:
+        return ()
+    return (given,) if isinstance(given, RetryPolicy) else tuple(given)
 
 
 class StateUpdate(NamedTuple):
@@ -181,6 +236,16 @@ class GraphOutput:
         warnings.warn(text, DeprecationWarning, stacklevel=3)
         asked = {INTERRUPT: list(self.interrupts)} if self.interrupts else {}
         return {**(self.value if isinstance(self.value, dict) else {}), **asked}
+
+
+@dataclass(frozen=True, slots=True)
+class Final(Generic[Returned, Saved]):
+    """What an entrypoint returns, and what it saves for the next run; see `entrypoint.final`."""
+
+    value: Returned
+    """Returned to the caller."""
+    save: Saved
+    """What the next run of the thread gets as `previous`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ from graphflow.graph.plan import Plan
 from graphflow.opening import Place, fork, fork_frame, is_past, recorder_for, start_at
 from graphflow.runtime import RunContext, TaskContext
 from graphflow.snapshots import run_identity
-from graphflow.types import COPY, END, INPUT, START, Config, StateUpdate
+from graphflow.types import COPY, END, INPUT, START, Config, Final, StateUpdate
 
 ALONE = (END, INPUT, COPY)
 """What `as_node` may be only by itself in a superstep."""
@@ -72,7 +72,10 @@ def open_edit(
     base = yield from load(
         store, codec, place.thread, place.scope, at=place.at, branch=place.branch
     )
-    if updates[0].as_node is None:
+    if updates[0].as_node is None and plan.entry is not None:
+        saved = Final(updates[0].values, updates[0].values)
+        updates = [StateUpdate(saved, plan.entry)]
+    elif updates[0].as_node is None:
         name = yield from _last_writer(store, codec, place, base)
         updates = [updates[0]._replace(as_node=name)]
     for update in updates:

@@ -7,7 +7,8 @@ A frame is a msgpack list; empty fields at its end are left out:
     delta     [key, op, key, op, …]; op = [code, argument, …] as in `state.deltas`. Where the
               argument is what a settled task wrote to the key, as it nearly always is, the op is
               the number `code + BY_TASK * place in settled` and the value stands there only.
-    pending   ["node", …]; instead of a name [name, is_send, argument]
+    pending   ["node", …]; instead of a name [name, is_send, argument], of a Send with a timeout
+              [name, is_send, argument, [run_timeout, idle_timeout, refresh_on]]
     settled   [place in the pending of the frame before or "node", writes, interrupts, …]
               writes = [key, value, key, value, …]; null: the argument of the pending task
               interrupts = [interrupt, …] or null
@@ -35,7 +36,7 @@ from graphflow.checkpoint.records import (
 )
 from graphflow.errors import CorruptCheckpointError, StoreTooNewError
 from graphflow.state.deltas import APPEND, Delta, Op
-from graphflow.types import START, Interrupt, Send
+from graphflow.types import START, Interrupt, Send, TimeoutPolicy
 
 FORMAT = 1
 BY_TASK = 8
@@ -92,7 +93,16 @@ def _packed_pending(task: Pending) -> Any:
     if task.arg is None and not task.is_send:
         return task.name
     arg = _packed_writes(task.arg) if task.name == START else task.arg
-    return [task.name, task.is_send, arg]
+    return [task.name, task.is_send, arg, *_packed_timeout(task.timeout)]
+
+
+def _packed_timeout(policy: TimeoutPolicy | None) -> list[Any]:
+    return [[policy.run_timeout, policy.idle_timeout, policy.refresh_on]] if policy else []
+
+
+def _timeout(packed: list[Any]) -> TimeoutPolicy:
+    run, idle, refresh_on = packed
+    return TimeoutPolicy(run_timeout=run, idle_timeout=idle, refresh_on=refresh_on)
 
 
 def _packed_settled(settled: Sequence[Settled]) -> list[Any]:
@@ -221,8 +231,9 @@ def _written(key: str, packed: list[Any]) -> Any:
 def _pending(packed: Any) -> Pending:
     if isinstance(packed, str):
         return _plain(packed)
-    name, is_send, arg = packed
-    return Pending(name, is_send, _writes(arg) if name == START else arg)
+    name, is_send, arg, *timeout = packed
+    given = _writes(arg) if name == START else arg
+    return Pending(name, is_send, given, *map(_timeout, timeout))
 
 
 _plain = lru_cache(1024)(Pending)
@@ -265,11 +276,23 @@ def pack_row(codec: Codec, row: Row) -> StoredRow:
         value = [_packed_writes(writes), [_packed_target(target) for target in targets]]
     elif row.kind is RowKind.QUESTION:
         value = _packed_interrupt(value)
+    elif row.kind is RowKind.CALL:
+        path, name, returned = value
+        value = [list(path), name, returned]
     return StoredRow(row.place, row.kind.value, row.number, codec.encode(value))
 
 
 def _packed_target(target: str | Send) -> Any:
-    return [target.node, target.arg] if isinstance(target, Send) else target
+    if not isinstance(target, Send):
+        return target
+    return [target.node, target.arg, *_packed_timeout(target.timeout)]
+
+
+def _target(packed: Any) -> str | Send:
+    if isinstance(packed, str):
+        return packed
+    node, arg, *timeout = packed
+    return Send(node, arg, timeout=_timeout(timeout[0]) if timeout else None)
 
 
 def unpack_row(codec: Codec, stored: StoredRow) -> Row:
@@ -278,9 +301,12 @@ def unpack_row(codec: Codec, stored: StoredRow) -> Row:
     value: Any = codec.decode(stored.body)
     if kind is RowKind.RESULT:
         writes, targets = value
-        value = (_writes(writes), tuple(t if isinstance(t, str) else Send(*t) for t in targets))
+        value = (_writes(writes), tuple(map(_target, targets)))
     elif kind is RowKind.QUESTION:
         value = _interrupt(value)
+    elif kind is RowKind.CALL:
+        path, name, returned = value
+        value = (tuple(path), name, returned)
     return Row(stored.place, kind, stored.number, value)
 
 

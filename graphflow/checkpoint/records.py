@@ -13,7 +13,7 @@ from enum import IntEnum
 from typing import Any, Final, NamedTuple
 
 from graphflow.state.deltas import Delta
-from graphflow.types import Interrupt
+from graphflow.types import Interrupt, TimeoutPolicy
 
 Writes = tuple[tuple[str, Any], ...]
 """What a task wrote, in order: `(key, value)` pairs."""
@@ -35,6 +35,8 @@ class Pending(NamedTuple):
     is_send: bool = False
     arg: Any = None
     """The whole input of a `Send`; for `__start__` the input's writes."""
+    timeout: TimeoutPolicy | None = None
+    """Of a `Send` that overrides its node's."""
 
 
 class Settled(NamedTuple):
@@ -77,6 +79,7 @@ class RowKind(IntEnum):
     QUESTION = 1
     ANSWER = 2
     ERROR = 3
+    CALL = 4
 
 
 class Row(NamedTuple):
@@ -86,9 +89,10 @@ class Row(NamedTuple):
     """The task's place in `pending`."""
     kind: RowKind
     number: int
-    """Which question of the task, for questions and answers."""
+    """Which question or call of the task, for questions, answers and calls."""
     value: Any
-    """RESULT: `(writes, targets)`; QUESTION: an `Interrupt`; ANSWER: anything; ERROR: text."""
+    """RESULT: `(writes, targets)`; QUESTION: an `Interrupt`; ANSWER: anything; ERROR: text;
+    CALL: `(path, name, what it returned)`."""
 
 
 class Commit(NamedTuple):

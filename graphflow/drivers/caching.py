@@ -13,26 +13,28 @@ from typing import TYPE_CHECKING, Any
 from graphflow.checkpoint.records import Writes
 from graphflow.engine.turn import Target
 from graphflow.graph.plan import Node
+from graphflow.graph.tasks import TaskSpec
 from graphflow.types import Send
 
 if TYPE_CHECKING:
     from graphflow.cache import BaseCache
 
+Cached = Node | TaskSpec
 Reading = tuple[Writes, Sequence[Target]]
 FullKey = tuple[tuple[str, ...], str]
 
 
-def namespace_of(node: Node) -> tuple[str, ...]:
-    """Return what all results of a node are kept under: its name and its function's."""
+def namespace_of(node: Cached) -> tuple[str, ...]:
+    """Return what all results of a node or task are kept under: its name and its function's."""
     origin = node.callee.origin
     module = getattr(origin, "__module__", "")
     function = getattr(origin, "__qualname__", type(origin).__qualname__)
     return (node.name, f"{module}.{function}")
 
 
-def key_of(node: Node, shown: Any) -> FullKey:
-    """Return the key of a node's result for an input."""
-    key = node.cache.key_func(shown)
+def key_of(node: Cached, *args: Any, **kwargs: Any) -> FullKey:
+    """Return the key of the result of a node for an input, or of a task for its arguments."""
+    key = node.cache.key_func(*args, **kwargs)
     return namespace_of(node), key.hex() if isinstance(key, bytes) else key
 
 

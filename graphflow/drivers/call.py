@@ -28,9 +28,10 @@ from graphflow.errors import (
 )
 from graphflow.graph.callables import Callee
 from graphflow.graph.plan import Node, Plan, Route
-from graphflow.runtime import RunControl, TaskContext, emit_message, injected
+from graphflow.injection import injected
+from graphflow.runtime import RunControl, TaskContext, emit_message
 from graphflow.state.schema import LastStep, Schema, fields_written, is_annotated_class
-from graphflow.types import START
+from graphflow.types import START, TimeoutPolicy
 
 T = TypeVar("T")
 Step = Generator[Any, Any, Outcome]
@@ -104,12 +105,14 @@ def perform(
             if returned is _CALLED:
                 try:
                     returned = _begin(node.callee, shown, context, offload)
+                    if task.timeout is not None:
+                        returned = _limited(returned, task.timeout, context)
                     while type(returned) in _AWAITED:
                         returned = yield returned
                 except ParentCommand as signal:
                     returned = _taken_over(signal)
                 if context.signal is not None:
-                    raise _swallowed(task)
+                    raise swallowed(f"Node '{task.name}'")
             writes, targets = read_return(plan, returned)
         else:
             writes, targets, is_cached = yield from _cached(plan, context, task, shown, offload)
@@ -143,10 +146,12 @@ def _cached(
     if found is not None:
         return (*found, True)
     returned = _begin(node.callee, shown, context, offload)
+    if task.timeout is not None:
+        returned = _limited(returned, task.timeout, context)
     while type(returned) in _AWAITED:
         returned = yield returned
     if context.signal is not None:
-        raise _swallowed(task)
+        raise swallowed(f"Node '{task.name}'")
     writes, targets = read_return(plan, returned)
     reading = (_with_pushed(plan, context, writes), targets)
     keep = remembered(cache, key, reading, node.cache.ttl)
@@ -174,7 +179,7 @@ def _begin(callee: Callee, shown: Any, context: TaskContext, offload: bool) -> A
     arguments = (shown,) if callee.arity else ()
     keywords = injected(context, callee.inject) if callee.inject else _NO_KEYWORDS
     call, acall = callee.call, callee.acall
-    if acall is not None and (offload or call is None):
+    if acall is not None and (offload or call is None or context.task.timeout is not None):
         return acall(*arguments, **keywords)
     assert call is not None
     if offload:
@@ -183,6 +188,13 @@ def _begin(callee: Callee, shown: Any, context: TaskContext, offload: bool) -> A
 
 
 _NO_KEYWORDS: dict[str, Any] = {}
+
+
+def _limited(attempt: Any, policy: TimeoutPolicy, context: TaskContext) -> Any:
+    """Return an attempt that is cancelled when it takes too long."""
+    from graphflow.drivers.timing import timed  # here: it brings asyncio
+
+    return timed(attempt, policy, context)
 
 
 def node_input(node: Node, task: Task) -> Any:
@@ -271,9 +283,10 @@ def _identity(message: Any) -> Any:
     return id(message) if message.id is None else message.id
 
 
-def _swallowed(task: Task) -> SwallowedInterruptError:
+def swallowed(what: str) -> SwallowedInterruptError:
+    """Return the error of a node or task that caught what was to stop it."""
     return SwallowedInterruptError(
-        f"Node '{task.name}' caught the signal of its own interrupt(), so the pause was lost. "
+        f"{what} caught the signal of its own interrupt(), so the pause was lost. "
         "A bare `except:` or `except BaseException:` does that. Write instead:\n"
         "    except GraphInterrupt:\n        raise"
     )

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from graphflow.drivers.calling import Caller, CallFuture
 from graphflow.drivers.saving import Saver
+from graphflow.drivers.workers import Workers
 from graphflow.engine.machine import Machine
 from graphflow.errors import CheckpointError
 from graphflow.runtime import RunContext
 
 
-class Driver:
+class Driver(Caller):
     """Carries one run.
 
     Args:
@@ -29,6 +31,25 @@ class Driver:
         self.context = context
         self.saver = saver
         self.max_concurrency = max_concurrency
+        self.callers: Workers | None = None
+        """Threads for calls of tasks; apart from those of nodes, which wait for them."""
+        context.caller = self
+
+    @property
+    def is_inline(self) -> bool:
+        """Whether a lone task may run where the run itself runs.
+
+        Not where somebody wants to hear of it while it runs, or it may have to be left behind.
+        """
+        options = self.machine.options
+        if self.machine.plan.entry is not None and options.modes:
+            return False
+        return not self.context.is_heard and options.step_timeout is None
+
+    def begin_in_thread(self, future: CallFuture) -> None:
+        if self.callers is None:
+            self.callers = Workers(self.max_concurrency)
+        self.callers.submit(future.perform)
 
     def blamed(self, lost: CheckpointError) -> BaseException:
         """Return what to raise when saving failed: the run's own error, if it has failed, too."""

@@ -15,7 +15,9 @@ from contextvars import copy_context
 from types import CoroutineType
 from typing import Any
 
-from graphflow.drivers.call import acarry, cancelled_by_itself, failed, heed, perform
+from graphflow.checkpoint.records import Commit
+from graphflow.drivers.call import Blocking, acarry, cancelled_by_itself, failed, heed, perform
+from graphflow.drivers.calling import Ended, TaskCall, settled
 from graphflow.drivers.driver import Driver
 from graphflow.drivers.workers import AT_MOST
 from graphflow.engine.turn import Outcome, Status, Task, Turn
@@ -35,6 +37,15 @@ class LoopDriver(Driver):
         self.arrived: deque[Outcome | Event | BaseException] = deque()
         self.arrival: asyncio.Future[None] | None = None
         self.stopping = False
+        self.noting = asyncio.Lock()
+        """Held by who saves while tasks run."""
+        self.calling: set[asyncio.Task[Any]] = set()
+        """Calls of tasks under way."""
+        self.slots = (
+            None if self.max_concurrency is None else asyncio.Semaphore(self.max_concurrency)
+        )
+        """Room for calls that nodes make; those that calls make need none, lest they wait for
+        themselves."""
         self.threads: ThreadPoolExecutor | None = None
         """Where blocking nodes run; each run has its own, so that nested ones never starve."""
         self.context.sink = self._emit
@@ -45,12 +56,12 @@ class LoopDriver(Driver):
         Raises:
             BaseException: What made the run fail.
         """
-        machine, inline = self.machine, not self.context.is_heard
+        machine, inline = self.machine, self.is_inline
         control = self.context.control
         try:
             while True:
                 if turn.commit is not None and self.saver is not None:
-                    await self.saver.asave(turn.commit)
+                    await self._save(turn.commit)
                 for event in turn.events:
                     yield event
                 if turn.status is not Status.RUNNING:
@@ -58,6 +69,8 @@ class LoopDriver(Driver):
                 tasks = turn.tasks
                 if inline and len(tasks) == 1 and not self.running:
                     outcomes = [await self._perform(tasks[0])]
+                    while self.arrived:
+                        yield self.arrived.popleft()  # type: ignore[misc]  # of calls that it made
                     if control is not None:
                         heed(control, machine)
                     turn = machine.complete(outcomes, time.time())
@@ -77,6 +90,14 @@ class LoopDriver(Driver):
         if machine.error is not None:
             raise machine.error
 
+    async def _save(self, commit: Commit) -> None:
+        assert self.saver is not None
+        if not (self.running or self.calling):
+            await self.saver.asave(commit)
+            return
+        async with self.noting:
+            await self.saver.asave(commit)
+
     async def _finish_saving(self) -> None:
         if self.saver is None:
             return
@@ -89,13 +110,49 @@ class LoopDriver(Driver):
         context = TaskContext(self.context, task)
         token = enter_task(context)
         try:
-            return await acarry(perform(self.machine, context, task, True), self._awaitable)
+            outcome = await acarry(perform(self.machine, context, task, True), self._awaitable)
         except asyncio.CancelledError as error:
-            return self._cancelled(task, error)
+            outcome = self._cancelled(task, error)
         except BaseException as error:  # sorted by `failed`
-            return failed(task, error)
+            outcome = failed(task, error)
         finally:
             leave_task(token)
+        if context.called is not None:
+            return await acarry(settled(context, outcome), self._awaitable)
+        return outcome
+
+    # -- calls of tasks ------------------------------------------------------------------------
+
+    def begin_on_loop(self, call: TaskCall, loop: Any) -> Any:
+        future = loop.create_task(self._call(call))
+        self.calling.add(future)
+        future.add_done_callback(self.calling.discard)
+        return future
+
+    async def _call(self, call: TaskCall) -> Any:
+        steps = acarry(call.steps(True), self._afor_call)
+        if self.slots is None or len(call.place) > 1:
+            return await steps
+        async with self.slots:
+            return await steps
+
+    async def anote(self, ended: Ended) -> None:
+        async with self.noting:
+            commit = ended.call.note(ended.returned)
+            if commit is not None and self.saver is not None:
+                await self.saver.asave(commit)
+
+    def note(self, ended: Ended) -> None:
+        noted = asyncio.run_coroutine_threadsafe(self.anote(ended), self.loop)
+        while True:
+            try:
+                return noted.result(timeout=1.0)
+            except TimeoutError:
+                if not self.loop.is_running():  # nobody will ever note it
+                    raise RuntimeError("The run has ended before its call did.") from None
+
+    async def aside(self, wanted: Blocking) -> Any:
+        return await self._awaitable(wanted)
 
     def _cancelled(self, task: Task, error: asyncio.CancelledError) -> Outcome:
         current = asyncio.current_task()
@@ -189,8 +246,10 @@ class LoopDriver(Driver):
         """Cancel what still runs, and keep what its siblings finished meanwhile."""
         self.stopping = True
         self.queued.clear()
-        for job in (running := tuple(self.running)):
+        for job in (running := (*self.running, *self.calling)):
             job.cancel()
+        if self.callers is not None:
+            self.callers.close()
         if self.threads is not None:
             self.threads.shutdown(wait=False, cancel_futures=True)
         if running:
@@ -200,4 +259,4 @@ class LoopDriver(Driver):
         if late:
             turn = self.machine.complete(late, time.time())
             if turn.commit is not None and self.saver is not None:
-                await self.saver.asave(turn.commit)
+                await self._save(turn.commit)

@@ -7,13 +7,15 @@ somebody listens to what nodes say as they run, go to worker threads.
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextvars import copy_context
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from graphflow.drivers.call import cancelled_by_itself, carry, failed, heed, perform
+from graphflow.drivers.call import Blocking, cancelled_by_itself, carry, failed, heed, perform
+from graphflow.drivers.calling import Ended, settled
 from graphflow.drivers.driver import Driver
 from graphflow.drivers.workers import Workers
 from graphflow.engine.turn import Outcome, Status, Task, Turn
@@ -32,6 +34,8 @@ class ThreadDriver(Driver):
         super().__init__(*given)
         self.workers = Workers(self.max_concurrency)
         self.arrived: SimpleQueue[Outcome | Event | BaseException] = SimpleQueue()
+        self.noting = threading.Lock()
+        """Held by who tells the machine something while tasks run elsewhere."""
         self.running = 0
         self.own = copy_context()
         """Where tasks run that the caller's thread performs: what they set stays in the run."""
@@ -43,7 +47,7 @@ class ThreadDriver(Driver):
         Raises:
             BaseException: What made the run fail.
         """
-        machine, inline = self.machine, not self.context.is_heard
+        machine, inline = self.machine, self.is_inline
         own, perform_one, control = self.own, self._perform, self.context.control
         try:
             while True:
@@ -56,6 +60,8 @@ class ThreadDriver(Driver):
                 tasks = turn.tasks
                 if inline and len(tasks) == 1 and not self.running:
                     outcomes = (own.run(perform_one, tasks[0]),)
+                    while not self.arrived.empty():
+                        yield self.arrived.get()  # type: ignore[misc]  # of calls that it made
                     if control is not None:
                         heed(control, machine)
                     turn = machine.complete(outcomes, time.time())
@@ -66,13 +72,16 @@ class ThreadDriver(Driver):
                 if control is not None:
                     heed(control, machine)
                 now = time.time()
-                turn = machine.complete(outcomes, now) if outcomes else machine.tick(now)
+                with self.noting:
+                    turn = machine.complete(outcomes, now) if outcomes else machine.tick(now)
             yield from self._wind_up()
         except CheckpointError as lost:
             raise self.blamed(lost)  # noqa: B904  # it has its cause
         finally:
             self.workers.withdraw()
             self.workers.close()
+            if self.callers is not None:
+                self.callers.close()
             self._finish_saving()
         if machine.error is not None:
             raise machine.error
@@ -90,11 +99,23 @@ class ThreadDriver(Driver):
         context = TaskContext(self.context, task)
         enter_task(context)
         try:
-            return carry(perform(self.machine, context, task, False), on_portal)
+            outcome = carry(perform(self.machine, context, task, False), on_portal)
         except _cancellations() as error:  # nobody cancels a blocking run: the node did it
-            return failed(task, cancelled_by_itself(task, error))
+            outcome = failed(task, cancelled_by_itself(task, error))
         except BaseException as error:  # sorted by `failed`
-            return failed(task, error)
+            outcome = failed(task, error)
+        if context.called is not None:
+            return carry(settled(context, outcome), _here)
+        return outcome
+
+    def note(self, ended: Ended) -> None:
+        with self.noting:
+            commit = ended.call.note(ended.returned)
+            if commit is not None and self.saver is not None:
+                self.saver.save(commit)
+
+    async def anote(self, ended: Ended) -> None:
+        await self.aside(Blocking(self.note, ended))
 
     def _hand_out(self, task: Task) -> None:
         self.running += 1
@@ -139,14 +160,25 @@ class ThreadDriver(Driver):
         return None if wake_at is None else max(0.0, wake_at - time.time())
 
     def _wind_up(self) -> Iterator[Event]:
-        """Let running siblings of a failed task end, and keep what they finished."""
+        """Let running siblings of a failed task end, and keep what they finished.
+
+        Those of a superstep that took too long are left to themselves.
+        """
+        if self.machine.is_late:
+            return
         self.running -= self.workers.withdraw()
         while self.running:
             outcomes: Sequence[Outcome] = yield from self._gather(None)
-            turn = self.machine.complete(outcomes, time.time())
+            with self.noting:
+                turn = self.machine.complete(outcomes, time.time())
             if turn.commit is not None and self.saver is not None:
                 self.saver.save(turn.commit)
             yield from turn.events
+
+
+def _here(wanted: Any) -> Any:
+    """Do what waiting for calls asks for."""
+    return wanted() if isinstance(wanted, Blocking) else on_portal(wanted)
 
 
 def _cancellations() -> tuple[type[BaseException], ...]:

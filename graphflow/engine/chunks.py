@@ -23,7 +23,8 @@ def written(plan: Plan, writes: Writes) -> Any:
     """Return what a task wrote: a dict, a list of dicts where a key came twice, or None."""
     known = [(key, value) for key, value in writes if key in plan.channels]
     if plan.is_root:
-        return known[-1][1] if known else None
+        roots = [value for key, value in known if key == ROOT]
+        return roots[-1] if roots else None
     keys = {key for key, _ in known}
     if not known:
         return None
@@ -44,6 +45,14 @@ def result(writes: Sequence[tuple[str, Any]]) -> dict[str, Any]:
         else:
             shown[key] = value
     return shown
+
+
+def result_of(plan: Plan, writes: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """Return what a `tasks` chunk shows as a task's result."""
+    if plan.entry is None:
+        return result(writes)
+    returned = dict(writes)
+    return {"__end__": returned[ROOT]} if ROOT in returned else {}
 
 
 def asking(values: Any, interrupts: tuple[Interrupt, ...]) -> dict[str, Any]:

@@ -103,7 +103,7 @@ def add_targets(
     """Sort targets into triggered nodes and Sends."""
     for target in targets:
         if isinstance(target, Send):
-            sends.append(Pending(target.node, True, target.arg))
+            sends.append(Pending(target.node, True, target.arg, target.timeout))
         elif target != END:
             triggered[target] = None
 

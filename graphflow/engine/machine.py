@@ -22,7 +22,7 @@ from graphflow.engine.folding import Folded, expire, fold, in_order, joined
 from graphflow.engine.frontier import Waiting, add_targets, next_frontier
 from graphflow.engine.ledger import Ledger
 from graphflow.engine.retries import retry_wait
-from graphflow.engine.superstep import THE_RUN, Superstep, failures
+from graphflow.engine.superstep import THE_RUN, Superstep, failures, recall
 from graphflow.engine.telling import Events, Teller
 from graphflow.engine.turn import Options, Outcome, Start, Status, Target, Task, Turn
 from graphflow.errors import GraphDrained, GraphRecursionError, is_invalid_resume
@@ -60,6 +60,10 @@ class Machine:
         self.waiting = Waiting(plan, start.joins, start.deferred)
         self.superstep = Superstep([], 0, plan.unstored)
         self.retries: list[tuple[float, Task]] = []
+        self.is_late = False
+        """Whether the run failed because its superstep took too long."""
+        self.deadline: float | None = None
+        """When the superstep must have ended; None: there is no limit."""
         self.ledger = Ledger(start, options.metadata, plan.unstored)
         self.teller = Teller(plan, options)
         self._carried: dict[str, Any] = {}
@@ -75,21 +79,35 @@ class Machine:
             now: Seconds since the epoch.
             targets: Nodes to run besides those that follow `START`.
         """
-        self.waiting = Waiting(self.plan, {}, ())
+        plan = self.plan
+        self.waiting = Waiting(plan, {}, ())
         self.step += 1
         self.last_step = self.step + self.options.recursion_limit + 1
+        if plan.entry is not None:
+            return self._begin_at(Pending(plan.entry, True, writes[0][1]), now)
         pending = (Pending(START, False, writes),)
         frames = self._framed(Source.INPUT, {}, pending, (), now)
-        self._enter(pending)
+        self._enter(pending, now)
         task = self.superstep.tasks[0]
         events = self._told(frames) if self.teller.checkpoints else ()
         if self.draining is not None:
-            self.error = GraphDrained(self.draining)
-            return self._turn(self._commit(frames), events, (), Status.FAILED)
-        if self.plan.start.routes:
+            return self._drained(self._commit(frames), events)
+        if plan.start.routes:
             return self._turn(self._commit(frames), events, (task,), Status.RUNNING)
         turn = self._finish([Outcome(task, writes, targets)], now, frames)
         return turn._replace(events=(*events, *turn.events)) if events else turn
+
+    def _begin_at(self, entry: Pending, now: float) -> Turn:
+        """Begin with the one node of an entrypoint: it gets the input as it is."""
+        frames = self._framed(Source.INPUT, {}, (entry,), (), now)
+        commit = self._commit(frames)
+        self._enter((entry,), now)
+        events = self._told(frames) if self.teller.checkpoints else ()
+        if self.draining is not None:
+            return self._drained(commit, events)
+        tasks = self.superstep.tasks
+        events = (*events, *self.teller.starts(tasks, now))
+        return self._turn(commit, events, tasks, Status.RUNNING)
 
     def resume(
         self,
@@ -108,7 +126,7 @@ class Machine:
             targets: Nodes to run besides the unfinished ones.
         """
         self.last_step = self.step + self.options.recursion_limit + 2
-        self._take_up(writes, targets)
+        self._take_up(writes, targets, now)
         superstep, teller = self.superstep, self.teller
         rows = superstep.answer(answers or {})
         self.passed = superstep.hand_in(self.options.ns)
@@ -147,8 +165,27 @@ class Machine:
         events = (*events, *teller.starts(handlers, now))
         return self._turn(commit, events, tuple(handlers), Status.RUNNING)
 
+    def called(self, task: Task, path: tuple[int, ...], name: str, returned: Any) -> Commit | None:
+        """Note that a call of a task ended; it is not made again in this superstep.
+
+        Args:
+            task: The task whose node made it, directly or in another call.
+            path: Which call of which call.
+            name: What was called.
+            returned: What it returned.
+        """
+        recall(task, path, name, returned)
+        number = path[0] if len(path) == 1 else _far(path)
+        return self._commit_rows([Row(task.index, RowKind.CALL, number, (path, name, returned))])
+
     def tick(self, now: float) -> Turn:
-        """Hand out the tasks whose time to run again has come."""
+        """Hand out the tasks whose time to run again has come; fail if the superstep is late."""
+        if self.deadline is not None and now >= self.deadline:
+            seconds = self.options.step_timeout
+            self.error = TimeoutError(f"Superstep {self.step + 1} took longer than {seconds} s.")
+            self.is_late = True
+            self.retries.clear()
+            return self._turn(None, (), (), Status.FAILED)
         due = [task for when, task in self.retries if when <= now]
         self.retries = [(when, task) for when, task in self.retries if when > now]
         return self._turn(None, (), due, Status.RUNNING)
@@ -244,12 +281,12 @@ class Machine:
         if status is Status.WAITING:
             events = (*events, *self.teller.breakpoint())
         commit = self._commit(frames) if frames else None
-        self._enter(pending)
+        self._enter(pending, now)
         tasks = self.superstep.tasks if status is Status.RUNNING else ()
         if self.teller.tasks:
             events = (*events, *self.teller.starts(tasks, now))
         self.status = status
-        return Turn(commit, events, tasks, status)
+        return Turn(commit, events, tasks, status, self.deadline)
 
     def _fold(self, outcomes: Sequence[Outcome]) -> Folded:
         previewed, self._previewed = self._previewed, None
@@ -285,8 +322,7 @@ class Machine:
             self.error = next(iter(superstep.refused.values()))
             return self._turn(commit, events, (), Status.FAILED)
         if self.draining is not None and superstep.is_drained:
-            self.error = GraphDrained(self.draining)
-            return self._turn(commit, events, (), Status.FAILED)
+            return self._drained(commit, events)
         if self.teller.values and any(o.writes for o in superstep.finished.values()):
             try:
                 events = (*events, *self.teller.state(self.output()))
@@ -295,21 +331,30 @@ class Machine:
                 return self._turn(commit, events, (), Status.FAILED)
         return self._turn(commit, events, (), Status.WAITING)
 
+    def _drained(self, commit: Commit | None, events: Events) -> Turn:
+        assert self.draining is not None
+        self.error = GraphDrained(self.draining)
+        return self._turn(commit, events, (), Status.FAILED)
+
     def _turn(
         self, commit: Commit | None, events: Events, tasks: Sequence[Task], status: Status
     ) -> Turn:
         self.status = status
-        wake_at = min((when for when, _ in self.retries), default=None)
-        return Turn(commit, events, tasks, status, wake_at)
+        times = [when for when, _ in self.retries]
+        if self.deadline is not None:
+            times.append(self.deadline)
+        return Turn(commit, events, tasks, status, min(times, default=None))
 
     # -- how one begins ------------------------------------------------------------------------
 
-    def _enter(self, pending: Sequence[Pending], recorded: int | None = None) -> None:
+    def _enter(self, pending: Sequence[Pending], now: float, recorded: int | None = None) -> None:
+        if self.options.step_timeout is not None:
+            self.deadline = now + self.options.step_timeout
         nodes, values, step = self.plan.nodes, self.values, self.step + 1
         left, head, identify = self.last_step - step, self.ledger.head, self._identify
         tasks = [
-            Task(i, nodes[p.name], values, p.is_send, p.arg, i, step, left, head, identify)
-            for i, p in enumerate(pending)
+            Task(i, nodes[name], values, is_send, arg, i, step, left, head, identify, timeout)
+            for i, (name, is_send, arg, timeout) in enumerate(pending)
         ]
         recorded = len(tasks) if recorded is None else recorded
         self.superstep = Superstep(tasks, recorded, self.plan.unstored)
@@ -318,7 +363,7 @@ class Machine:
         identity = self.options.identity
         return task_id(identity, task.head, task.step, task.name, task.is_send, task.place)
 
-    def _take_up(self, writes: Writes, targets: Sequence[Target]) -> None:
+    def _take_up(self, writes: Writes, targets: Sequence[Target], now: float) -> None:
         """Restore the superstep that the thread is in, with all that Commands wrote to it."""
         given = [row.value for row in self.origin.rows if row.place == THE_RUN]
         given.append((writes, targets))
@@ -327,7 +372,7 @@ class Machine:
             self.values.update(folded.changed)
             self._carried = joined(self._carried, folded.delta)
         added = [target for _, targets in given for target in targets]
-        self._enter(self._with_targets(added), len(self.origin.pending))
+        self._enter(self._with_targets(added), now, len(self.origin.pending))
         self.superstep.restore(self.origin.rows)
 
     def _with_targets(self, targets: Iterable[Target]) -> Sequence[Pending]:
@@ -360,7 +405,8 @@ class Machine:
         if is_invalid_resume(error):
             self.superstep.refuse(outcome)
             return []
-        wait = retry_wait(task.node.retry, error, task.attempt, outcome.jitter)
+        task.since = task.since or now
+        wait = retry_wait(task.node.retry, error, task.attempt, outcome.jitter, now - task.since)
         if wait is not None:
             task.attempt += 1
             self.retries.append((now + wait, task))
@@ -399,3 +445,11 @@ class Machine:
 def task_id(identity: str, seq: int, step: int, name: str, is_send: bool, place: int) -> str:
     """Return the id of a task: the same in every process that looks at the same checkpoint."""
     return digest(identity, str(seq), str(step), name, f"send:{place}" if is_send else "node")
+
+
+def _far(path: tuple[int, ...]) -> int:
+    """Return the number of a call inside a call: beyond those of the calls of a node itself.
+
+    Two paths hardly ever share one; where they do, one call is made again after a crash.
+    """
+    return (1 << 20) + int(digest(*map(str, path))[:7], 16)

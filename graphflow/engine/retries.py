@@ -17,7 +17,11 @@ _NOT_BY_DEFAULT = (
 
 
 def retry_wait(
-    policies: Sequence[RetryPolicy], error: BaseException, attempt: int, jitter: float
+    policies: Sequence[RetryPolicy],
+    error: BaseException,
+    attempt: int,
+    jitter: float,
+    elapsed: float = 0.0,
 ) -> float | None:
     """Return the seconds to wait before the next attempt, or None to give up.
 
@@ -26,28 +30,50 @@ def retry_wait(
         error: How the attempt ended. If it says `retry_after` (seconds), that is waited at least.
         attempt: 1 for the first.
         jitter: A random number of [0, 1).
+        elapsed: Seconds since the first attempt began.
     """
-    try:
-        policy = next((policy for policy in policies if _matches(policy, error)), None)
-    except Exception as failure:  # of the user's predicate: the node's error is what counts
-        error.add_note(f"retry_on could not tell whether to try again: {failure!r}.")
-        return None
-    if policy is None or not isinstance(error, Exception):
+    if not policies or not isinstance(error, Exception):
         return None
     import tenacity
 
-    state: Any = tenacity.RetryCallState(None, None, (), {})  # type: ignore[arg-type]  # the strategies read attempt_number only
-    state.attempt_number = attempt
-    if tenacity.stop_after_attempt(policy.max_attempts)(state):
+    state = _state(error, attempt, elapsed)
+    try:
+        policy = next((policy for policy in policies if _matches(policy, error, state)), None)
+        if policy is None:
+            return None
+        gives_up = policy.stop or tenacity.stop_after_attempt(policy.max_attempts)
+        wait = None if gives_up(state) else _wait(policy, state, jitter)
+    except Exception as failure:  # of the user's strategy: the node's error is what counts
+        error.add_note(f"The retry policy could not tell whether to try again: {failure!r}.")
         return None
+    return None if wait is None else max(wait, getattr(error, "retry_after", None) or 0.0)
+
+
+def _state(error: Exception, attempt: int, elapsed: float) -> Any:
+    """Return what tenacity's strategies look at."""
+    import tenacity
+
+    state: Any = tenacity.RetryCallState(None, None, (), {})  # type: ignore[arg-type]  # nothing is called by it
+    state.attempt_number = attempt
+    state.set_exception((type(error), error, error.__traceback__))
+    state.start_time, state.outcome_timestamp = 0.0, elapsed
+    return state
+
+
+def _wait(policy: RetryPolicy, state: Any, jitter: float) -> float:
+    if policy.wait is not None:
+        return float(policy.wait(state))
+    import tenacity
+
     backoff = tenacity.wait_exponential(
         multiplier=policy.initial_interval, exp_base=policy.backoff_factor, max=policy.max_interval
     )
-    asked = getattr(error, "retry_after", None) or 0.0
-    return max(float(backoff(state)), asked) + (jitter if policy.jitter else 0.0)
+    return float(backoff(state)) + (jitter if policy.jitter else 0.0)
 
 
-def _matches(policy: RetryPolicy, error: BaseException) -> bool:
+def _matches(policy: RetryPolicy, error: BaseException, state: Any) -> bool:
+    import tenacity
+
     kinds: Any = policy.retry_on
     if kinds is None:
         return _passes_by_itself(error)
@@ -55,7 +81,7 @@ def _matches(policy: RetryPolicy, error: BaseException) -> bool:
         return isinstance(error, kinds)
     if isinstance(kinds, Sequence):
         return isinstance(error, tuple(kinds))
-    return bool(kinds(error))
+    return bool(kinds(state if isinstance(kinds, tenacity.retry_base) else error))
 
 
 def _passes_by_itself(error: BaseException) -> bool:

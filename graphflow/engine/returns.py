@@ -8,9 +8,10 @@ from typing import Any
 from graphflow.checkpoint.records import Writes
 from graphflow.engine.turn import Target
 from graphflow.errors import InvalidUpdateError, ParentCommand
+from graphflow.graph.callables import check_timeout
 from graphflow.graph.plan import Plan, Route
 from graphflow.state.schema import fields_written, is_annotated_class
-from graphflow.types import END, ROOT, START, Command, Send
+from graphflow.types import END, PREVIOUS, ROOT, START, Command, Final, Send
 
 Reading = tuple[Writes, Sequence[Target]]
 
@@ -25,6 +26,8 @@ def read_return(plan: Plan, value: Any) -> Reading:
     if type(value) is dict and not plan.is_root:
         writes = tuple(value.items())
         return (_prepared(plan, writes) if plan.prepared else writes), ()
+    if plan.entry is not None:
+        return _read_entry(value), ()
     if value is None:
         return (), ()
     if isinstance(value, Command):
@@ -32,6 +35,13 @@ def read_return(plan: Plan, value: Any) -> Reading:
     if isinstance(value, (list, tuple)) and any(isinstance(part, Command) for part in value):
         return _read_parts(plan, value)
     return prepared(plan, as_writes(plan, value)), ()
+
+
+def _read_entry(value: Any) -> Writes:
+    """Return what an entrypoint returned, and, where it says otherwise, what it saved."""
+    if isinstance(value, Final):
+        return ((ROOT, value.value), (PREVIOUS, value.save))
+    return ((ROOT, value),)
 
 
 def _read_parts(plan: Plan, parts: Iterable[Any]) -> Reading:
@@ -104,13 +114,13 @@ def _check_target(plan: Plan, target: Any) -> None:
         if isinstance(target, Send):
             raise InvalidUpdateError("Cannot send a packet to the END node")
         return
-    if isinstance(target, Send) and target.timeout is not None:
-        raise InvalidUpdateError(f"Send to {name!r}: timeouts of nodes do not exist yet.")
     if name == START or name not in plan.nodes:
         known = ", ".join(known for known in plan.nodes if known != START)
         raise InvalidUpdateError(
             f"Unknown node {name!r} as a destination. Known nodes: {known or 'none'}."
         )
+    if isinstance(target, Send) and target.timeout is not None:
+        check_timeout(plan.nodes[name].callee, f"Send to `{name}`")
 
 
 def read_path(plan: Plan, route: Route, answer: Any) -> Sequence[Target]:

@@ -154,6 +154,8 @@ class Superstep:
                 task.asked = {**task.asked, row.number: row.value}
             elif row.kind is RowKind.ANSWER:
                 task.replies = {**task.replies, row.number: row.value}
+            elif row.kind is RowKind.CALL:
+                recall(task, *row.value)
 
     def answer(self, answers: Mapping[str, Any]) -> list[Row]:
         """Give answers to the tasks that asked; by the question's id."""
@@ -179,6 +181,13 @@ class Superstep:
             task.answers = tuple(answer for question, answer in told if question.ns == ns)
             passed.update({q.id: answer for q, answer in told if q.ns != ns})
         return passed
+
+
+def recall(task: Task, path: tuple[int, ...], name: str, returned: Any) -> None:
+    """Note what a call of a task returned: in the next attempt it is not made again."""
+    if not task.recalled:
+        task.recalled = {}
+    task.recalled[path] = (name, returned)
 
 
 def stored(writes: Writes, unstored: frozenset[str]) -> Writes:

@@ -12,6 +12,7 @@ from graphflow.engine import chunks
 from graphflow.engine.turn import Options, Outcome, Task
 from graphflow.events import Event
 from graphflow.graph.plan import Plan
+from graphflow.runtime import TaskView
 from graphflow.types import INTERRUPT, START
 
 Events = tuple[Event, ...]
@@ -84,7 +85,7 @@ class Teller:
             for q in outcome.interrupts or ()
         ]
         shown = {"id": task.id, "name": task.name, "error": outcome.error,
-                 "result": chunks.result(known), "interrupts": asked}  # fmt: skip
+                 "result": chunks.result_of(self.plan, known), "interrupts": asked}  # fmt: skip
         return self._both("tasks", "task_result", shown, task.step, now)
 
     def update(self, outcome: Outcome, *, is_restored: bool = False) -> Events:
@@ -95,6 +96,37 @@ class Teller:
         data = {task.name: chunks.written(self.plan, outcome.writes)}
         if is_restored:
             data["__metadata__"] = {"cached": True}
+        return (Event("updates", data, self.ns),)
+
+    # -- calls of tasks ------------------------------------------------------------------------
+
+    def call_starts(self, call: TaskView, given: tuple[Any, Any], now: float) -> Events:
+        """Tell that a call of a task begins; `given` are its arguments."""
+        if not self.tasks:
+            return ()
+        shown = {"id": call.id, "name": call.name, "input": given, "triggers": call.triggers}
+        told = {"metadata": dict(self.options.told)} if self.options.told else {}
+        return self._both("tasks", "task", {**shown, **told}, call.step, now)
+
+    def call_ends(
+        self, call: TaskView, error: BaseException | None, returned: Any, now: float
+    ) -> Events:
+        """Tell how a call of a task ended."""
+        told: Events = ()
+        if self.updates and error is None:
+            told = (Event("updates", {call.name: returned}, self.ns),)
+        if not self.tasks:
+            return told
+        result = {} if error is not None else {"__return__": returned}
+        shown: Any = {"id": call.id, "name": call.name, "error": error, "result": result,
+                 "interrupts": []}  # fmt: skip
+        return (*told, *self._both("tasks", "task_result", shown, call.step, now))
+
+    def call_recalled(self, call: TaskView, returned: Any) -> Events:
+        """Tell that a call took its result from the cache."""
+        if not self.updates:
+            return ()
+        data = {call.name: returned, "__metadata__": {"cached": True}}
         return (Event("updates", data, self.ns),)
 
     # -- the state -----------------------------------------------------------------------------

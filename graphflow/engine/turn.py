@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from graphflow.checkpoint.records import NOTHING, Commit, Pending, Row, Writes
 from graphflow.events import Event
 from graphflow.graph.plan import Node
-from graphflow.types import Interrupt, NodeError, Send
+from graphflow.types import Interrupt, NodeError, Send, TimeoutPolicy
 
 Target = str | Send
 """A node's name, `END`, or a `Send`."""
@@ -33,6 +33,8 @@ class Status(Enum):
 
 NOTHING_ASKED: Mapping[int, Any] = {}
 """Shared by all tasks that never asked: questions and answers are replaced, not added to."""
+NOTHING_RECALLED: dict[tuple[int, ...], Any] = {}
+"""Shared by all tasks that never called one; `superstep.recall` replaces it."""
 
 
 class Task:
@@ -42,7 +44,8 @@ class Task:
     """
 
     __slots__ = ("answers", "arg", "asked", "attempt", "failure", "head", "identify", "index",
-                 "is_send", "node", "place", "replies", "step", "steps_left", "values")  # fmt: skip
+                 "is_send", "node", "place", "recalled", "replies", "since", "step", "steps_left",
+                 "timeout", "values")  # fmt: skip
 
     def __init__(
         self,
@@ -56,6 +59,7 @@ class Task:
         steps_left: int,
         head: int,
         identify: Callable[[Task], str],
+        timeout: TimeoutPolicy | None = None,
     ) -> None:
         self.index = index
         self.node = node
@@ -76,7 +80,12 @@ class Task:
         """Answers by the number of their question."""
         self.answers: tuple[Any, ...] = ()
         """Answers to its own questions, in order."""
+        self.recalled: dict[tuple[int, ...], tuple[str, Any]] = NOTHING_RECALLED
+        """Calls of tasks that ended: place of the call to name and what it returned."""
+        self.timeout = timeout or node.timeout
         self.attempt = 1
+        self.since = 0.0
+        """When the first attempt began, if there was more than one."""
         self.failure: NodeError | None = None
         """Of an error handler: what it handles."""
 
@@ -93,14 +102,17 @@ class Task:
     @property
     def path(self) -> tuple[Any, ...]:
         """`("__pregel_push", place, False)` for a Send, `("__pregel_pull", name)` else."""
-        if self.is_send:
+        if self.is_send and not self.node.is_entry:
             return ("__pregel_push", self.place, False)
         return ("__pregel_pull", self.node.name)
 
     @property
     def triggers(self) -> tuple[str, ...]:
         """What can start the task (contract §9)."""
-        return ("__pregel_push",) if self.is_send else self.node.triggers
+        return self.node.triggers if not self.is_send or self.node.is_entry else _SENT
+
+
+_SENT = ("__pregel_push",)
 
 
 class Outcome(NamedTuple):
@@ -173,6 +185,8 @@ class Options(NamedTuple):
     """What `tasks` events say of the run."""
     draining: str | None = None
     """Why the run shall stop before it has begun; None: it need not."""
+    step_timeout: float | None = None
+    """Seconds that a superstep may take; None: any."""
     ns: tuple[str, ...] = ()
     place: tuple[str, str, int] = ("", "", 0)
     """Thread, scope and number of the branch, for the configs of checkpoints."""

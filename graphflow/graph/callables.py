@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from types import FunctionType, MethodType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from graphflow.runtime import INJECTABLE
+from graphflow.injection import INJECTABLE
 
 _CO_COROUTINE = 0x80
 
@@ -54,6 +54,20 @@ def callee_of(target: Any, *, where: str) -> Callee:
             "object with __call__ or invoke, or a compiled graph."
         )
     return _other(target)
+
+
+def check_timeout(callee: Callee, where: str) -> None:
+    """Refuse a timeout of what cannot be cancelled.
+
+    Raises:
+        ValueError: The callable is no coroutine function.
+    """
+    if callee.acall is None:
+        name = getattr(callee.origin, "__qualname__", repr(callee.origin))
+        raise ValueError(
+            f"Node timeouts are only supported for async nodes: {where} has a timeout, but {name} "
+            "is synchronous and cannot be cancelled. Make it `async def`."
+        )
 
 
 def _function(target: Any, function: FunctionType, skip: int) -> Callee:

@@ -8,7 +8,7 @@ from typing import Any
 
 from graphflow.graph.callables import Callee
 from graphflow.state.schema import Schema
-from graphflow.types import RetryPolicy
+from graphflow.types import RetryPolicy, TimeoutPolicy
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +28,7 @@ class NodeSpec:
     """What runs in its place when it has finally failed."""
     cache: Any = None
     """Its `CachePolicy`."""
+    timeout: TimeoutPolicy | None = None
     metadata: Mapping[str, Any] | None = None
     subgraph: Any = None
     """The compiled graph that the node is, if it is one."""
@@ -61,3 +62,5 @@ class Declaration:
     routes: tuple[RouteSpec, ...]
     interrupt_before: tuple[str, ...] = ()
     interrupt_after: tuple[str, ...] = ()
+    entry: str | None = None
+    """Of an entrypoint: its only node."""

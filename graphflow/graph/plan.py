@@ -16,7 +16,7 @@ from graphflow.graph.callables import Callee
 from graphflow.graph.declaration import Declaration, NodeSpec, RouteSpec
 from graphflow.state.channels import MISSING, Channel, agree
 from graphflow.state.schema import Schema
-from graphflow.types import ROOT, START, RetryPolicy
+from graphflow.types import ROOT, START, RetryPolicy, TimeoutPolicy
 
 Values = dict[str, Any]
 
@@ -67,6 +67,9 @@ class Node:
     """What runs in its place when it has finally failed."""
     cache: Any = None
     """Its `CachePolicy`."""
+    timeout: TimeoutPolicy | None = None
+    is_entry: bool = False
+    """Whether it is the function of an entrypoint, which gets the input as it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +95,8 @@ class Plan:
     """Whether any node is deferred."""
     is_root: bool
     """Whether the state is one value without keys."""
+    entry: str | None = None
+    """Of an entrypoint: its only node."""
 
     def initial(self) -> Values:
         """Return the state before any write; no two callers get the same containers."""
@@ -132,6 +137,7 @@ def make_plan(declaration: Declaration) -> Plan:
         },
         defers=any(spec.defer for spec in declaration.nodes.values()),
         is_root=ROOT in channels,
+        entry=declaration.entry,
     )
 
 
@@ -177,6 +183,7 @@ class _Wiring:
     """The edges, sorted by the node at their source."""
 
     def __init__(self, declaration: Declaration) -> None:
+        self.entry = declaration.entry
         self.successors: dict[str, dict[str, None]] = {}
         self.joins: dict[str, list[int]] = {}
         self.joins_into: dict[str, list[str]] = {}
@@ -195,6 +202,7 @@ def _node(spec: NodeSpec, order: int, wiring: _Wiring, readers: _Readers) -> Nod
     name = spec.name
     schema = spec.schema or readers.state
     routes = wiring.routes.get(name)
+    is_entry = name == wiring.entry
     return Node(
         name,
         Pending(name),
@@ -207,10 +215,12 @@ def _node(spec: NodeSpec, order: int, wiring: _Wiring, readers: _Readers) -> Nod
         tuple(_route(route, schema, readers) for route in routes) if routes else (),
         spec.defer,
         spec.retry,
-        (f"branch:to:{name}", *sorted(wiring.joins_into.get(name, ()))),
+        (START,) if is_entry else (f"branch:to:{name}", *sorted(wiring.joins_into.get(name, ()))),
         spec.subgraph,
         None if spec.handler is None else _handler(spec, schema, readers),
         spec.cache,
+        spec.timeout,
+        is_entry,
     )
 
 
@@ -221,8 +231,9 @@ def _handler(spec: NodeSpec, schema: Schema, readers: _Readers) -> Node:
     assert callee is not None
     read = readers.of(schema)
     return Node(
-        name, Pending(name), 0, callee, schema, read, (), (), (), False, spec.retry, (), None
-    )
+        name, Pending(name), 0, callee, schema, read, (), (), (), False, spec.retry, (), None,
+        timeout=spec.timeout if callee.acall is not None else None,
+    )  # fmt: skip
 
 
 def handler_name(node: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from graphflow.graph.callables import check_timeout
 from graphflow.graph.declaration import Declaration
 from graphflow.types import END, START
 
@@ -43,6 +44,7 @@ def _problems(declaration: Declaration) -> Iterator[str]:
     yield from _edge_problems(declaration)
     yield from _route_problems(declaration)
     yield from _managed_problems(declaration)
+    yield from _timeout_problems(declaration)
     for name in (*declaration.interrupt_before, *declaration.interrupt_after):
         if name not in declaration.nodes and name != "*":
             yield f"Interrupt node `{name}` not found: add_node it, or take it off the list."
@@ -80,3 +82,12 @@ def _managed_problems(declaration: Declaration) -> Iterator[str]:
             names = ", ".join(sorted(schema.managed))
             where = f"the {role} schema {schema.name}"
             yield f"Managed channels ({names}) are not permitted in {where}."
+
+
+def _timeout_problems(declaration: Declaration) -> Iterator[str]:
+    for spec in declaration.nodes.values():
+        if spec.timeout is not None:
+            try:
+                check_timeout(spec.callee, f"node `{spec.name}`")
+            except ValueError as error:
+                yield str(error)

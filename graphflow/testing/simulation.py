@@ -1,9 +1,10 @@
 """The simulation driver: whole runs under a seed, with crashes where you want them.
 
 It carries a machine as the real drivers do, but in one thread, with a clock of its own: which of
-the running tasks ends next, and how many outcomes come together, is drawn from the seed; waiting
-for a retry takes no time. A `Crash` can be ordered before or after any commit; what is in the
-store then is all that is left, as after `kill -9`.
+the running tasks ends next, and how many outcomes come together, is drawn from the seed; no waiting
+takes time, be it for a retry, for a timeout, or a node's own `asyncio.sleep`. A `Crash` can be
+ordered before or after any commit; what is in the store then is all that is left, as after
+`kill -9`.
 
     for seed in range(1000):
         Simulation(app, seed).invoke(given, config)
@@ -13,13 +14,16 @@ from __future__ import annotations
 
 import asyncio
 import random
+import selectors
 from collections.abc import Callable
+from contextvars import copy_context
 from typing import Any
 
+from graphflow.checkpoint.records import Commit
 from graphflow.compiled import CompiledStateGraph
-from graphflow.drivers.call import carry, failed, perform
-from graphflow.engine.machine import Machine
-from graphflow.engine.turn import Outcome, Status, Task, Turn
+from graphflow.drivers.call import Blocking, carry, failed, perform
+from graphflow.drivers.calling import Caller, CallFuture, Ended, settled
+from graphflow.engine.turn import Outcome, Status, Task
 from graphflow.events import Event
 from graphflow.opening import Opened
 from graphflow.runtime import RunContext, TaskContext, enter_task, leave_task
@@ -66,52 +70,119 @@ class Simulation:
         opened = run.open()
         context = run.context(opened)
         context.sink = self.events.append
-        with asyncio.Runner() as loop:
-            self._carry(opened, context, loop)
+        with asyncio.Runner(loop_factory=lambda: _JumpingLoop(self)) as loop:
+            _Carriage(self, opened, context, loop).carry()
         machine = opened.machine
         if machine.error is not None:
             raise machine.error
         values = machine.output()
+        if machine.plan.is_root:
+            return run.result("v1")
         return {**values, INTERRUPT: list(machine.raised())} if machine.raised() else dict(values)
 
-    def _carry(self, opened: Opened, context: RunContext, loop: asyncio.Runner) -> None:
-        machine, turn = opened.machine, opened.turn
-        running: list[Task] = []
-        while True:
-            self._save(opened, turn)
-            self.events.extend(turn.events)
-            running += turn.tasks
-            if turn.status is not Status.RUNNING:
-                return
-            outcomes = [self._end_one(machine, context, running, loop) for _ in self._few(running)]
-            if outcomes:
-                turn = machine.complete(outcomes, self.now)
-            else:
-                self.now = turn.wake_at or self.now
-                turn = machine.tick(self.now)
-
-    def _save(self, opened: Opened, turn: Turn) -> None:
-        if turn.commit is None or opened.recorder is None:
+    def save(self, opened: Opened, commit: Commit | None) -> None:
+        """Store a commit, or crash before or after it."""
+        if commit is None or opened.recorder is None:
             return
         number, self.commits = self.commits, self.commits + 1
         if self.crash("before", number):
             raise Crash(f"before commit {number}")
-        opened.recorder.store.run(opened.recorder.record(turn.commit))
+        opened.recorder.store.run(opened.recorder.record(commit))
         if self.crash("after", number):
             raise Crash(f"after commit {number}")
 
-    def _few(self, running: list[Task]) -> range:
-        return range(self.dice.randint(1, len(running)) if running else 0)
 
-    def _end_one(
-        self, machine: Machine, context: RunContext, running: list[Task], loop: asyncio.Runner
-    ) -> Outcome:
-        task = running.pop(self.dice.randrange(len(running)))
-        place = TaskContext(context, task)
+class _Carriage(Caller):
+    """Carries one run."""
+
+    def __init__(
+        self, simulation: Simulation, opened: Opened, context: RunContext, loop: asyncio.Runner
+    ) -> None:
+        self.simulation = simulation
+        self.opened = opened
+        self.machine = opened.machine
+        self.context = context
+        self.loop = loop
+        self.dice = simulation.dice
+        self.running: list[Task] = []
+        context.caller = self
+
+    def carry(self) -> None:
+        """Run to the end."""
+        simulation, turn = self.simulation, self.opened.turn
+        while True:
+            simulation.save(self.opened, turn.commit)
+            simulation.events.extend(turn.events)
+            self.running += turn.tasks
+            if turn.status is not Status.RUNNING:
+                return
+            outcomes = [self._end_one() for _ in self._few()]
+            if outcomes:
+                turn = self.machine.complete(outcomes, simulation.now)
+            else:
+                simulation.now = turn.wake_at or simulation.now
+                turn = self.machine.tick(simulation.now)
+
+    def _few(self) -> range:
+        return range(self.dice.randint(1, len(self.running)) if self.running else 0)
+
+    def _end_one(self) -> Outcome:
+        task = self.running.pop(self.dice.randrange(len(self.running)))
+        place = TaskContext(self.context, task)
         token = enter_task(place)
         try:
-            return carry(perform(machine, place, task, False), loop.run)
+            outcome = carry(perform(self.machine, place, task, False), self._do)
         except BaseException as error:  # sorted by `failed`
-            return failed(task, error)._replace(jitter=self.dice.random())
+            outcome = failed(task, error)._replace(jitter=self.dice.random())
         finally:
             leave_task(token)
+        return outcome if place.called is None else carry(settled(place, outcome), self._do)
+
+    def _do(self, wanted: Any) -> Any:
+        if isinstance(wanted, Blocking):
+            return wanted()
+        return self.loop.run(wanted, context=copy_context())
+
+    # -- calls of tasks ------------------------------------------------------------------------
+
+    def begin_in_thread(self, future: CallFuture) -> None:
+        if self.dice.random() < 0.5:  # else who waits for it performs it
+            future.perform()
+
+    def note(self, ended: Ended) -> None:
+        self.simulation.save(self.opened, ended.call.note(ended.returned))
+
+    async def anote(self, ended: Ended) -> None:
+        self.note(ended)
+
+    async def aside(self, wanted: Blocking) -> Any:
+        return wanted()
+
+    def pause(self, seconds: float) -> None:
+        self.simulation.now += seconds
+
+
+class _JumpingLoop(asyncio.SelectorEventLoop):
+    """An event loop on the simulation's clock: when everything waits, it jumps to the next time."""
+
+    def __init__(self, simulation: Simulation) -> None:
+        self.simulation = simulation
+        super().__init__(_JumpingSelector(simulation))
+
+    def time(self) -> float:
+        return self.simulation.now
+
+
+class _JumpingSelector(selectors.DefaultSelector):
+    def __init__(self, simulation: Simulation) -> None:
+        super().__init__()
+        self.simulation = simulation
+
+    def select(self, timeout: float | None = None) -> Any:
+        """Look whether anything has come; if not, let `timeout` seconds pass at once."""
+        if timeout is None:  # only a thread can still say something
+            return super().select(None)
+        ready = super().select(0)
+        if not ready:
+            self.simulation.now += timeout
+        return ready

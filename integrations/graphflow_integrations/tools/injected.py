@@ -15,7 +15,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Generic, TypeVar, get_origin, get_type_hints
 
-from graphflow.runtime import Runtime, TaskContext, runtime_of
+from graphflow.injection import Runtime, runtime_of
+from graphflow.runtime import TaskContext
 from graphflow.state.message_parts import ToolCall
 from graphflow.types import Config
 
