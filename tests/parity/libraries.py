@@ -7,15 +7,16 @@ from typing import Any
 
 _HOMES = {
     "langgraph.graph": "START END StateGraph MessagesState add_messages",
-    "langgraph.graph.message": "REMOVE_ALL_MESSAGES",
+    "langgraph.graph.message": "REMOVE_ALL_MESSAGES push_message",
     "langgraph.types": (
         "CachePolicy Command GraphOutput Interrupt Overwrite PregelTask RetryPolicy Send "
-        "StateSnapshot StateUpdate interrupt"
+        "StateSnapshot StateUpdate TimeoutPolicy interrupt"
     ),
     "langgraph.errors": (
         "EmptyInputError GraphDrained GraphInterrupt GraphRecursionError InvalidUpdateError "
-        "NodeCancelledError NodeError ParentCommand is_invalid_resume"
+        "NodeCancelledError NodeError NodeTimeoutError ParentCommand is_invalid_resume"
     ),
+    "langgraph.func": "entrypoint task",
     "langgraph.runtime": "ExecutionInfo RunControl Runtime get_runtime",
     "langgraph.config": "get_config get_store get_stream_writer",
     "langgraph.managed": "IsLastStep RemainingSteps",
@@ -24,10 +25,13 @@ _HOMES = {
     "langgraph.store.base": "BaseStore",
     "langgraph.store.memory": "InMemoryStore",
     "langgraph.cache.memory": "InMemoryCache",
+    "langgraph.prebuilt": "InjectedState InjectedStore ToolNode ToolRuntime tools_condition",
+    "langchain_core.tools": "InjectedToolCallId tool",
     "langchain_core.messages": "AIMessage HumanMessage RemoveMessage SystemMessage ToolMessage",
     "langchain_core.runnables": "RunnableConfig",
 }
 """Where LangGraph keeps what graphflow has at its top level."""
+_TOOLS = "InjectedState InjectedStore InjectedToolCallId ToolNode ToolRuntime tool tools_condition"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,4 +60,8 @@ def _names() -> Iterator[tuple[str, str]]:
 
 
 LANGGRAPH = Library("LangGraph", dict(_names()))
-GRAPHFLOW = Library("graphflow", {name: "graphflow" for name, _ in _names()})
+GRAPHFLOW = Library(
+    "graphflow",
+    {name: "graphflow" for name, _ in _names()}
+    | dict.fromkeys(_TOOLS.split(), "graphflow_integrations.tools"),
+)

@@ -290,7 +290,6 @@ def test_graphs_are_subscriptable_and_names_are_types(lib, call):
     ]
 
 
-@pytest.mark.xfail(strict=True, reason="step_timeout is not there yet (5.4)")
 @parity_in(ASYNC)
 def test_step_timeout(lib, call):
     async def slow(_: State) -> None:

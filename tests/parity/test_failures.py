@@ -237,7 +237,6 @@ def test_node_knows_its_attempt(lib, call):
     return seen
 
 
-@pytest.mark.xfail(strict=True, reason="execution_info has no node_first_attempt_time (§19)")
 @parity
 def test_node_knows_when_it_was_first_tried(lib, call):
     def node(state: State, runtime: lib.Runtime) -> Any:

@@ -238,3 +238,42 @@ def test_messages_with_parallel_nodes(lib, call):
         node = lambda _, name=name: {"messages": [lib.AIMessage(name, id=name)]}  # noqa: E731
         graph.add_node(name, node).add_edge(lib.START, name)
     return call.invoke(graph.compile(), {"messages": [lib.HumanMessage("hi", id="0")]})
+
+
+@parity
+def test_pushed_messages_are_streamed_and_kept(lib, call):
+    def node(state: Any) -> Any:
+        lib.push_message(lib.AIMessage("pushed", id="1"))
+        return {"messages": [lib.AIMessage("returned", id="2")]}
+
+    app = chain(lib, lib.MessagesState, ("n", node)).compile()
+    given = {"messages": [lib.HumanMessage("hi", id="0")]}
+    chunks = call.stream(app, given, stream_mode="messages")
+    return [message for message, _ in chunks], call.invoke(app, given)
+
+
+@pytest.mark.xfail(strict=True, reason="a pushed message is shown as a list in the updates")
+@parity
+def test_pushed_message_in_the_updates(lib, call):
+    def node(_: Any) -> None:
+        lib.push_message(lib.AIMessage("pushed", id="1"))
+
+    return call.stream(chain(lib, lib.MessagesState, ("n", node)).compile(), {"messages": []})
+
+
+@parity
+def test_pushed_message_without_an_id_or_a_key(lib, call):
+    def node(state: Any) -> Any:
+        lib.push_message(lib.AIMessage("aside", id="1"), state_key=None)
+        says = "Message ID is required"
+        refused = raised(lib, lambda: lib.push_message(_unnamed(lib)), says)
+        return {"messages": [lib.AIMessage(str(refused[0]), id="2")]}
+
+    app = chain(lib, lib.MessagesState, ("n", node)).compile()
+    chunks = call.stream(app, {"messages": []}, stream_mode="messages")
+    return [message for message, _ in chunks], call.invoke(app, {"messages": []})
+
+
+def _unnamed(lib: Any) -> Any:
+    """Return a message without an id: graphflow's constructors give one."""
+    return {"role": "assistant", "content": "x"} if lib.name == "graphflow" else lib.AIMessage("x")

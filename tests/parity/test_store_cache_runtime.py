@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 import pydantic
-import pytest
 from typing_extensions import TypedDict
 
 from .observations import by_task
@@ -267,7 +266,6 @@ def test_execution_info_of_a_node(lib, call):
     return result, frozen
 
 
-@pytest.mark.xfail(strict=True, reason="execution_info has no checkpoint_id and no run_id (§24)")
 @parity
 def test_execution_info_names_checkpoint_and_run(lib, call):
     def node(state: State, runtime: lib.Runtime) -> Any:
@@ -291,7 +289,6 @@ def test_config_of_a_node_holds_the_threads_keys(lib, call):
     return call.invoke(app, {"log": []}, config)
 
 
-@pytest.mark.xfail(strict=True, reason="a node's config does not name its checkpoint (§24)")
 @parity
 def test_config_of_a_node_names_its_checkpoint(lib, call):
     def node(state: State) -> Any:
@@ -357,7 +354,6 @@ def test_drain_with_nothing_left_ends_normally(lib, call):
     return call.invoke(app, {"log": []}, THREAD, control=lib.RunControl())
 
 
-@pytest.mark.xfail(strict=True, reason="a runtime lacks drain_requested and drain_reason (§24)")
 @parity
 def test_runtime_knows_of_a_drain(lib, call):
     def node(state: State, runtime: lib.Runtime) -> Any:
@@ -368,7 +364,6 @@ def test_runtime_knows_of_a_drain(lib, call):
     return call.invoke(app, {"log": []}, THREAD, control=lib.RunControl())
 
 
-@pytest.mark.xfail(strict=True, reason="Runtime lacks merge, override, heartbeat (§24)")
 @parity_in(SYNC)
 def test_runtimes_are_merged_and_overridden(lib, call):
     store = lib.InMemoryStore()
