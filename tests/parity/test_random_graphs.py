@@ -20,6 +20,34 @@ def test_random_graph(seed: int, call: Any) -> None:
     assert ours == theirs, f"\n{drawing}\n{difference(ours, theirs)}"
 
 
+@pytest.mark.parametrize("seed", range(60))
+def test_all_modes_of_a_random_graph(seed: int) -> None:
+    drawing = drawn(seed)
+    theirs, ours = (_first_run(library, drawing) for library in (LANGGRAPH, GRAPHFLOW))
+    assert ours == theirs, f"\n{drawing}\n{difference(ours, theirs)}"
+
+
+def _first_run(library: Any, drawing: Drawing) -> Any:
+    """Return all that a graph shows until it ends or pauses."""
+    modes = ["values", "updates", "tasks", "checkpoints", "debug"]
+    config = {**THREAD, "recursion_limit": 9}
+    options = {"stream_mode": modes, "subgraphs": True, "durability": "sync"}
+    try:
+        chunks = SYNC.stream(compiled(library, drawing), {"log": ["in"], "n": 0}, config, **options)
+    except library.GraphRecursionError as error:
+        return type(error).__name__
+    return nameless(by_task((ns, mode, _sorted(data)) for ns, mode, data in chunks))
+
+
+def _sorted(data: Any) -> Any:
+    """Put the tasks of a checkpoint event in an order: LangGraph's is by name (see streaming)."""
+    if "payload" in data:
+        return {**data, "payload": _sorted(data["payload"])}
+    if "next" in data and "tasks" in data:
+        return {**data, "next": sorted(data["next"]), "tasks": by_task(data["tasks"])}
+    return data
+
+
 def observed(library: Any, drawing: Drawing, call: Any) -> list[Any]:
     """Run a graph with all its pauses, answering some questions at each."""
     app = compiled(library, drawing)
