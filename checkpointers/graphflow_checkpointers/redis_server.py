@@ -197,7 +197,7 @@ class RedisServer:
             )
         if isinstance(error, redis.exceptions.OutOfMemoryError):
             return StoreFullError(f"{at} has no memory left ({error}). {self._full}")
-        if str(error).startswith("WRONGTYPE"):
+        if "WRONGTYPE" in str(error):
             return ForeignDatabaseError(
                 f"{at} holds something else under a key of graphflow's; it was not touched. Give "
                 "graphflow a prefix or a database of its own."
@@ -207,4 +207,4 @@ class RedisServer:
                 f"{at} is part of a cluster: pass redis.RedisCluster.from_url(...) instead of "
                 f"its URL ({error}). Nothing was changed."
             )
-        return CheckpointError(f"{at}: {error}. Nothing was changed.")
+        return CheckpointError(f"{at} refuses ({error}). Nothing was changed.")

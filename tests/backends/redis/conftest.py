@@ -10,8 +10,10 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -76,6 +78,71 @@ class Server:
             self.process = None
 
 
+class Proxy:
+    """Stands between clients and a server, and can lose an answer: the connection breaks instead.
+
+    Args:
+        port: The server's.
+    """
+
+    def __init__(self, port: int) -> None:
+        self.has_lost = False
+        self.answers = 0
+        """How many there were; a long one may count as several."""
+        self._server_port = port
+        self._lock = threading.Lock()
+        self._answers_left: int | None = None
+        self._then: Callable[[], object] = bool
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._sockets = [self._listener]
+        self.url = f"redis://127.0.0.1:{self._listener.getsockname()[1]}/0"
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def lose(self, number: int = 0, then: Callable[[], object] = bool) -> None:
+        """Lose the answer that comes after so many others; do something before it is missed."""
+        with self._lock:
+            self.has_lost, self._answers_left, self._then = False, number, then
+
+    def _accept(self) -> None:
+        with suppress(OSError):  # closed
+            while True:
+                client, _ = self._listener.accept()
+                server = socket.create_connection(("127.0.0.1", self._server_port))
+                self._sockets += client, server
+                for ends in ((client, server), (server, client)):
+                    threading.Thread(target=self._carry, args=ends, daemon=True).start()
+
+    def _carry(self, source: socket.socket, target: socket.socket) -> None:
+        is_answer = source.getpeername()[1] == self._server_port
+        with suppress(OSError):
+            while data := source.recv(1 << 16):
+                if is_answer and self._is_lost():
+                    break
+                target.sendall(data)
+        for end in (source, target):
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+    def _is_lost(self) -> bool:
+        with self._lock:
+            self.answers += 1
+            if self._answers_left is None:
+                return False
+            self._answers_left -= 1
+            if self._answers_left >= 0:
+                return False
+            self._answers_left, self.has_lost = None, True
+        self._then()
+        return True
+
+    def close(self) -> None:
+        """Break all connections."""
+        for end in self._sockets:
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+            end.close()
+
+
 def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -120,6 +187,15 @@ def start_server(tmp_path: Path) -> Iterator[Callable[..., Server]]:
     yield start
     for server in started:
         server.stop()
+
+
+@pytest.fixture
+def proxy(url: str) -> Iterator[Proxy]:
+    """A proxy in front of the run's server."""
+    port = redis.Redis.from_url(url).connection_pool.connection_kwargs["port"]
+    proxy = Proxy(port)
+    yield proxy
+    proxy.close()
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,163 @@
+"""The Lua scripts of the checkpointer. Each is one step for everybody else, and does nothing more
+when it is sent a second time because its answer was lost.
+
+`COMMIT` is told all writes of a transaction, step after step. It first looks whether every step may
+be taken, each on what those before it would have left, and gathers the commands; only then it runs
+them. So a refusal leaves nothing behind, and nor does a server that dies: it writes the commands of
+a script to its log as one. A step that finds its own mark has been taken before: the number of its
+branch, the token in the id of its last frame, or the token beside its rows.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from graphflow_checkpointers.redis_server import script
+
+COMMIT: Final = script("""
+local key_at, value_at = 0, 0
+local function key() key_at = key_at + 1; return KEYS[key_at] end
+local function value() value_at = value_at + 1; return ARGV[value_at] end
+
+local commands = {}
+local function later(...) commands[#commands + 1] = {...} end
+
+local heads = {}    -- by branch, as the steps so far leave them
+local function head_of(thread, branch)
+  if heads[branch] == nil then heads[branch] = redis.call('HGET', thread, branch) end
+  return heads[branch]
+end
+
+local closed = {}   -- branches whose stored rows the steps so far remove
+local put = {}      -- by branch and place: whether the steps so far put a row there, or remove it
+local orders = {}   -- by branch: how many rows were ever put into the open superstep
+local function close(branch)
+  closed[branch], put[branch], orders[branch] = true, {}, 0
+end
+local function open(rows, branch)
+  put[branch] = put[branch] or {}
+  orders[branch] = orders[branch] or tonumber(redis.call('HGET', rows, 'n') or 0)
+end
+local function has(rows, branch, place)
+  local known = put[branch][place]
+  if known == nil then
+    known = not closed[branch] and redis.call('HEXISTS', rows, place) == 1
+  end
+  return known
+end
+
+local steps = {}
+
+function steps.create()
+  local thread = key()
+  local field, ordinal, record, branch = value(), value(), value(), value()
+  local head, parent, format, name = value(), value(), value(), value()
+  local found = redis.call('HGET', thread, field)
+  if found == record then return end
+  if parent ~= '' and not head_of(thread, parent) then return 'gone' end
+  if found ~= ordinal then
+    return found and string.sub(found, 1, 1) == '[' and 'taken' or 'gone'
+  end
+  local now = redis.call('TIME')
+  local fact = string.format('[%s,%s%06d,%s]', format, now[1], now[2], name)
+  later('HSETNX', thread, 'thread', fact)
+  later('HSET', thread, field, record, branch, head)
+  later('HINCRBY', thread, 'made', 1)
+  later('PERSIST', thread)
+  heads[branch] = head
+  close(branch)
+end
+
+function steps.append()
+  local thread, frames, rows = key(), key(), key()
+  local branch, head, tip, last, count = value(), value(), value(), value(), tonumber(value())
+  local first = value_at + 1
+  value_at = value_at + 2 * count
+  local found = head_of(thread, branch)
+  if found ~= head then
+    if found and #redis.call('XRANGE', frames, last, last) == 1 then return end
+    return found and 'moved' or 'gone', found, head
+  end
+  for place = first, value_at, 2 do
+    later('XADD', frames, ARGV[place], 'f', ARGV[place + 1])
+  end
+  later('HSET', thread, branch, tip)
+  later('HDEL', thread, branch .. '+')
+  later('DEL', rows)
+  heads[branch] = tip
+  close(branch)
+end
+
+function steps.rows()
+  local thread, rows = key(), key()
+  local branch, head, token = value(), value(), value()
+  local given, withdrawn = tonumber(value()), tonumber(value())
+  local first = value_at + 1
+  local middle = first + 3 * given
+  value_at = middle + withdrawn - 1
+  local found = head_of(thread, branch)
+  if found ~= head then return found and 'moved' or 'gone', found, head end
+  if not closed[branch] and redis.call('HEXISTS', rows, token) == 1 then return end
+  open(rows, branch)
+  for at = first, middle - 1, 3 do
+    local place, is_answer, body = ARGV[at], ARGV[at + 1] == '1', ARGV[at + 2]
+    if not has(rows, branch, place) then
+      orders[branch] = orders[branch] + 1
+      later('HSET', rows, place, string.format('%08x', orders[branch]) .. body)
+      put[branch][place] = true
+    elseif is_answer then
+      return 'answered', place
+    end
+  end
+  for at = middle, value_at do
+    later('HDEL', rows, ARGV[at])
+    put[branch][ARGV[at]] = false
+  end
+  later('HSET', rows, 'h', head, 'n', orders[branch], token, '')
+  later('HSET', thread, branch .. '+', 1)
+end
+
+function steps.snapshot()
+  local thread, kept = key(), key()
+  local branch, id, body = value(), value(), value()
+  if not head_of(thread, branch) then return 'gone' end
+  later('DEL', kept)
+  later('XADD', kept, id, 'f', body)
+end
+
+local step = 0
+while value_at < #ARGV do
+  step = step + 1
+  local refusal, found, wanted = steps[value()]()
+  if refusal then return {refusal, step, found or '', wanted or ''} end
+end
+for _, command in ipairs(commands) do redis.call(unpack(command)) end
+return {'done'}
+""")
+
+# The ordinal of a branch must be known before the branch is made, because what is written together
+# with it may name it. Given once, it is the same for whoever asks again. A thread of which nothing
+# else is known is forgotten, unless its first branch is made.
+RESERVE: Final = script("""
+local found = redis.call('HGET', KEYS[1], ARGV[1])
+if found then return found end
+local is_new = redis.call('EXISTS', KEYS[1]) == 0
+local ordinal = redis.call('HINCRBY', KEYS[1], ARGV[2], 1) - 1
+redis.call('HSET', KEYS[1], ARGV[1], ordinal)
+if is_new then redis.call('EXPIRE', KEYS[1], 3600) end
+return tostring(ordinal)
+""")
+
+# A thread, and rows of the branches that had some when it was looked at before, as of one moment.
+VIEW: Final = script("""
+local seen = {}
+for place, key in ipairs(KEYS) do seen[place] = redis.call('HGETALL', key) end
+return seen
+""")
+
+# A thread with all keys of its branches, if there are still just as many as when they were named.
+REMOVE: Final = script("""
+if (redis.call('HGET', KEYS[1], 'made') or '0') ~= ARGV[1] then return 0 end
+for _, key in ipairs(KEYS) do redis.call('UNLINK', key) end
+return 1
+""")

@@ -1,0 +1,125 @@
+"""One operation's way to the server: what it yields, and what it has not yet written.
+
+An operation yields calls of a `Session`. Reads go to the server at once. What is written between
+`begin` and `end` is gathered and sent as one script, so that a commit is one round trip and there
+is nothing to take back: an operation that fails or dies before has written nothing. (One thing goes
+ahead: the ordinal of a new branch, see `RESERVE`.) Reads do not see what is gathered.
+
+A transaction that reads sees one moment: frames never change, and what could go while it reads, the
+rows, is fetched with the branches in one step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeAlias
+
+from graphflow.errors import AlreadyAnswered, CheckpointConflict, HeadMoved
+from graphflow_checkpointers.redis_scripts import COMMIT
+from graphflow_checkpointers.redis_server import RedisServer, Script, Word
+
+Wish: TypeAlias = Callable[["Session"], Any]
+"""What an operation yields."""
+Rows: TypeAlias = Mapping[bytes, bytes]
+"""The hash of a branch's rows."""
+
+
+class Step(NamedTuple):
+    """Something to write, in the words of `COMMIT`."""
+
+    kind: str
+    keys: tuple[bytes, ...]
+    values: Sequence[Word]
+    subject: str = ""
+    """What a refusal is about: "Thread 't' has a branch 'main'"."""
+
+
+def asked(*command: Word) -> Wish:
+    """Return the wish for an answer to a command that reads."""
+    return lambda session: session.ask(*command)
+
+
+def evaluated(called: Script, keys: Sequence[bytes], *values: Word) -> Wish:
+    """Return the wish for what a script answers."""
+    return lambda session: session.evaluate(called, keys, values)
+
+
+def written(step: Step) -> Wish:
+    """Return the wish to take a step."""
+    return lambda session: session.write(step)
+
+
+class Session:
+    """Carries out what one operation yields."""
+
+    def __init__(self, server: RedisServer) -> None:
+        self._server = server
+        self._gathered: list[Step] | None = None
+        self.view: dict[int, Rows] | None = None
+        """In a transaction that reads: rows by branch, as of the moment when these were read."""
+
+    def begin(self, write: bool) -> None:
+        """Open a transaction."""
+        self._gathered = [] if write else None
+        self.view = None if write else {}
+
+    def end(self) -> None:
+        """Write what was gathered."""
+        gathered, self._gathered, self.view = self._gathered, None, None
+        if gathered:
+            self._commit(gathered)
+
+    def ask(self, *command: Word) -> Any:
+        """Return what the server answers to a command that reads."""
+        return self._server.ask(*command)
+
+    def evaluate(self, called: Script, keys: Sequence[bytes], values: Sequence[Word] = ()) -> Any:
+        """Return what a script answers."""
+        return self._server.evaluate(called, keys, values)
+
+    def ask_of_each(self, pattern: bytes, command: str, *rest: Word) -> list[Any]:
+        """Return what the server answers to a command about each key that matches a pattern."""
+        answers: dict[bytes, Any] = {}
+        for page in self._server.keys(pattern):
+            told = self._server.ask_each((command, key, *rest) for key in page)
+            answers |= dict(zip(page, told, strict=True))  # a scan may come by a key twice
+        return list(answers.values())
+
+    def write(self, step: Step) -> None:
+        """Take a step, or gather it.
+
+        Raises:
+            CheckpointConflict: Somebody else was first; nothing was written.
+        """
+        if self._gathered is None:
+            self._commit([step])
+        else:
+            self._gathered.append(step)
+
+    def _commit(self, steps: Sequence[Step]) -> None:
+        keys = [key for step in steps for key in step.keys]
+        values = [word for step in steps for word in (step.kind, *step.values)]
+        code, *details = self._server.evaluate(COMMIT, keys, values)
+        if code != b"done":
+            raise _refused(steps[details[0] - 1], code.decode(), *details[1:])
+
+
+def _refused(step: Step, code: str, found: bytes, wanted: bytes) -> CheckpointConflict:
+    """Return what a refusal means."""
+    if code == "answered":
+        number = int(found.rpartition(b".")[2]) + 1
+        return AlreadyAnswered(
+            f"Question {number} of this task was answered by somebody else; this answer was not "
+            "used."
+        )
+    if code == "taken":
+        return HeadMoved(
+            f"{step.subject} already: another run made it first. Nothing was stored; load the "
+            "thread again."
+        )
+    if code == "gone":
+        return HeadMoved("The thread was deleted while a run was going on; nothing was stored.")
+    return HeadMoved(
+        f"The branch is at {found.decode()}, not at {wanted.decode()}: another run or edit "
+        "committed first. Nothing was stored; load the thread again."
+    )
