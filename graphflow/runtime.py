@@ -330,7 +330,7 @@ def get_store() -> Any:
 def emit_message(
     chunk: Any, metadata: Mapping[str, Any] | None = None, *, is_whole: bool = False
 ) -> None:
-    """Stream a message in mode `messages`; does nothing where nobody listens.
+    """Stream a message in mode `messages`, if anybody listens; a sign that the task goes on.
 
     Args:
         chunk: A piece that a model wrote, or a message.
@@ -338,7 +338,10 @@ def emit_message(
         is_whole: Whether a node says it, no model.
     """
     context = _current.get()
-    if context is not None and "messages" in context.run.wanted:
+    if context is None:
+        return
+    context.touch()
+    if "messages" in context.run.wanted:
         told = message_metadata(context, is_whole)
         told.update(metadata or {})
         if tags := [*context.run.config.get("tags", ()), *(metadata or {}).get("tags", ())]:

@@ -31,6 +31,7 @@ from graphflow import (
     interrupt,
     push_message,
 )
+from graphflow.runtime import current
 from graphflow_integrations.chat import ChatModel, ChatRequest
 
 UUID4 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
@@ -376,6 +377,17 @@ def test_27_without_subgraphs_the_node_around_streams_what_its_graph_said(call):
     chunks = call.stream(single(single(model("a", "b")).compile()).compile(), SAID,
                          stream_mode=["messages"])  # fmt: skip
     assert [(data[0].text, data[1]["langgraph_node"]) for _, data in chunks] == [("ab", "n")]
+
+
+def test_27_tokens_show_that_the_node_goes_on(call):
+    signs: list[bool] = []
+
+    async def node(_):
+        current().progress = signs.append
+        await model("one ", "two").acomplete("hi")
+
+    call.invoke(single(node).compile(), SAID)
+    assert signs == [False, False]
 
 
 # --- push_message ---------------------------------------------------------------------------------
