@@ -48,6 +48,10 @@ class _Part(TaskContext):
     def place(self) -> tuple[int, ...]:
         return (*self.whole.place, -2 - self.first)
 
+    def touch(self, *, is_heartbeat: bool = False) -> None:
+        """Note that the task goes on."""
+        self.whole.touch(is_heartbeat=is_heartbeat)
+
     def stop(self, interrupts: tuple[Interrupt, ...]) -> GraphInterrupt:
         """Note that the task stops here, and return the signal to raise."""
         return self.whole.stop(interrupts)

@@ -16,6 +16,7 @@ from graphflow import (
     START,
     AIMessage,
     Command,
+    DriftError,
     GraphDrained,
     HeadMoved,
     HumanMessage,
@@ -32,7 +33,9 @@ from graphflow import (
     interrupt,
     is_invalid_resume,
     push_message,
+    task,
 )
+from graphflow.runtime import current
 from graphflow_integrations.tools import (
     InjectedState,
     InjectedStore,
@@ -663,11 +666,12 @@ def test_28_a_tool_that_swallows_its_question_fails_the_run(call, saver, thread)
         call.invoke(tools(swallow).compile(saver), calling(("swallow", {})), thread)
 
 
-def test_28_a_lost_race_for_the_thread_is_no_failure_of_the_tool(call, saver, thread):
+@pytest.mark.parametrize("kind", [HeadMoved, DriftError])
+def test_28_what_the_run_may_not_go_on_with_is_no_failure_of_the_tool(call, saver, thread, kind):
     def lose() -> str:
-        raise HeadMoved("somebody else was first")
+        raise kind("somebody else was first")
 
-    with pytest.raises(HeadMoved):
+    with pytest.raises(kind):
         call.invoke(tools(lose).compile(saver), calling(("lose", {})), thread)
 
 
@@ -690,3 +694,35 @@ def test_28_a_tool_may_push_messages(call):
 
     result = call.invoke(tools(say).compile(), calling(("say", {})))
     assert [message.text for message in result["messages"][2:]] == ["working", "done"]
+
+
+def test_28_a_task_that_a_tool_called_is_not_run_again_after_a_question(call, saver, thread):
+    paid = []
+
+    @task
+    def pay(amount: int) -> str:
+        paid.append(amount)
+        return f"paid {amount}"
+
+    def buy(amount: int) -> str:
+        return pay(amount).result()
+
+    app = tools(buy, ask, buy_too := tool("buy_too")(buy)).compile(saver)
+    given = calling(("buy", {"amount": 5}), ("ask", {"what": "?"}), (buy_too.name, {"amount": 6}))
+    call.invoke(app, given, thread)
+    assert answers(call.invoke(app, Command(resume="yes"), thread)) == ["paid 5", "? yes", "paid 6"]
+    assert sorted(paid) == [5, 6]
+
+
+def test_28_what_a_tool_tells_shows_that_its_node_goes_on(call):
+    signs: list[bool] = []
+
+    def work(runtime: ToolRuntime) -> str:
+        current().root.progress = signs.append
+        runtime.emit_output_delta("half")
+        runtime.heartbeat()
+        runtime.stream_writer("whole")
+        return "done"
+
+    call.invoke(tools(work).compile(), calling(("work", {})))
+    assert signs == [False, True, False, False]

@@ -12,6 +12,7 @@ from typing import Any
 from graphflow.drivers.call import Blocking
 from graphflow.errors import (
     CheckpointError,
+    DriftError,
     GraphSignal,
     ParentCommand,
     SwallowedInterruptError,
@@ -28,7 +29,7 @@ Stop = GraphSignal | SystemExit | KeyboardInterrupt
 """What ends the node, but only when the other tools have ended."""
 STOPS = (GraphSignal, SystemExit, KeyboardInterrupt)
 
-_OF_THE_RUN = (CheckpointError, SwallowedInterruptError)
+_OF_THE_RUN = (CheckpointError, DriftError, SwallowedInterruptError)
 """What is no business of a model's, even where a graph that the tool called raised it."""
 
 
@@ -77,6 +78,7 @@ class Attempt:
 
     def _tell(self, event: dict[str, Any]) -> None:
         if self.place is not None:
+            self.place.touch()
             self.place.run.emit("tools", event)
 
     def _injected(self) -> dict[str, Any]:
