@@ -44,9 +44,9 @@ class RunControl:
 class RunContext:
     """What all tasks of one run share."""
 
-    __slots__ = ("answers", "around", "cache", "caller", "checkpoints", "config", "context",
-                 "control", "durability", "forwarded", "ordinal", "parents", "run_id", "scope",
-                 "sink", "store", "streamed", "thread", "wanted")  # fmt: skip
+    __slots__ = ("_streamed", "answers", "around", "cache", "caller", "checkpoints", "config",
+                 "context", "control", "durability", "forwarded", "ordinal", "parents", "run_id",
+                 "scope", "sink", "store", "thread", "wanted")  # fmt: skip
 
     def __init__(
         self,
@@ -87,8 +87,7 @@ class RunContext:
         self.answers = answers or {}
         """Answers to questions of graphs inside this one, by the question's id."""
         self.wanted = (wanted | forwarded) & LIVE
-        self.streamed: set[str | None] = set()
-        """Ids of messages that listeners of mode `messages` have seen."""
+        self._streamed: set[str | None] = set()
         self.sink = sink
         self.caller: Any = None
         """What performs calls of tasks: the run's driver."""
@@ -101,6 +100,16 @@ class RunContext:
     def is_heard(self) -> bool:
         """Whether anybody listens to what nodes say while they run."""
         return bool(self.wanted or self.forwarded)
+
+    @property
+    def streamed(self) -> set[str | None]:
+        """Ids of messages that listeners of mode `messages` have seen.
+
+        Whoever hears this run from around it has seen those of all the graphs inside.
+        """
+        if self.around is not None and "messages" in self.around.run.forwarded:
+            return self.around.run.streamed
+        return self._streamed
 
     def emit(self, mode: str, data: Any) -> None:
         """Hand a live chunk to the listeners of `mode`, if there are any."""

@@ -373,6 +373,12 @@ def test_27_messages_of_a_graph_inside_come_under_its_namespace(call):
     assert told["langgraph_checkpoint_ns"].startswith(f"{ns[0]}|n:")
 
 
+def test_27_what_a_graph_inside_said_is_not_said_again_by_the_node_around_it(call):
+    graph = single(single(model("a", "b")).compile())
+    chunks = call.stream(graph.compile(), SAID, stream_mode="messages", subgraphs=True)
+    assert [(len(ns), chunk.text) for ns, (chunk, _) in chunks] == [(1, "a"), (1, "b")]
+
+
 def test_27_without_subgraphs_the_node_around_streams_what_its_graph_said(call):
     chunks = call.stream(single(single(model("a", "b")).compile()).compile(), SAID,
                          stream_mode=["messages"])  # fmt: skip
