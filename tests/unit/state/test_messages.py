@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from graphflow.state.message_merge import MessageOrRemoval
 from graphflow.state.messages import (
     REMOVE_ALL_MESSAGES,
     AIMessage,
     HumanMessage,
     Message,
     MessageChunk,
-    MessageOrRemoval,
     RemoveMessage,
     ToolCall,
     ToolCallChunk,
