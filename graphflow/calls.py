@@ -40,8 +40,6 @@ class Call:
     """Seconds that a superstep may take."""
     scope: tuple[str, ...] = ()
     """The graphs around the one that is called."""
-    output: Schema | None = None
-    """What `values` are shown as with version v2; None: as dicts."""
 
     def options(self, records: bool) -> Options:
         """Return what the machine needs to know."""
@@ -72,21 +70,30 @@ class Call:
         part: dict[str, Any] = {"type": event.mode, "ns": event.ns, "data": event.data}
         if event.mode == "values":
             data, part["interrupts"] = _interrupts_of(event.data)
-            part["data"] = self.shaped(data) if event.ns == self.scope else data
+            part["data"] = shaped(event.schema, data)
+        elif event.schema is not None:
+            part["data"] = _with_shaped_values(event.schema, event.data)
         return part
-
-    def shaped(self, values: Any) -> Any:
-        """Return values as the output schema, if that is a pydantic model or a dataclass."""
-        schema = self.output
-        if schema is None or schema.kind in ("dict", "root") or not isinstance(values, dict):
-            return values
-        return schema.view({key: values[key] for key in values if key in schema.channels})
 
     def shows(self, event: Event) -> bool:
         """Whether the caller sees an event; prints it if that was asked for."""
         if event.mode in self.printed:
             print(f"[{event.mode}] {event.data!r}")
         return event.mode in self.modes and (self.subgraphs or event.ns == self.scope)
+
+
+def shaped(schema: Schema | None, values: Any) -> Any:
+    """Return values as a schema, if that is a pydantic model or a dataclass."""
+    if schema is None or schema.kind in ("dict", "root") or not isinstance(values, dict):
+        return values
+    return schema.view({key: values[key] for key in values if key in schema.channels})
+
+
+def _with_shaped_values(schema: Schema, data: dict[str, Any]) -> dict[str, Any]:
+    """Return what is told of a checkpoint, by itself or wrapped for `debug`."""
+    if "payload" in data:
+        return {**data, "payload": _with_shaped_values(schema, data["payload"])}
+    return {**data, "values": shaped(schema, data["values"])}
 
 
 def _interrupts_of(data: Any) -> tuple[Any, tuple[Interrupt, ...]]:

@@ -322,7 +322,6 @@ class CompiledStateGraph(ThreadAccess):
             version,
             self.step_timeout,
             () if nested is None else nested.scope,
-            self.plan.output,
         )
 
     def _for_invoke(self, options: dict[str, Any]) -> dict[str, Any]:

@@ -17,3 +17,5 @@ class Event(NamedTuple):
     """The payload, as contract §9 states it for the mode."""
     ns: tuple[str, ...] = ()
     """The graphs around its origin: `()` in the root graph."""
+    schema: Any = None
+    """What the state in the payload is an instance of, where version v2 shows one."""

@@ -164,6 +164,8 @@ def _input_writes(plan: Plan, given: Any, is_fresh: bool) -> Any:
                 "nothing to go on with. Give an input."
             )
         return () if given.update is None else read_input(plan, given.update)
+    if isinstance(given, (list, tuple)) and not plan.is_root:
+        raise InvalidUpdateError(f"Expected dict, got {given!r}")
     return read_input(plan, given)
 
 
@@ -213,7 +215,17 @@ def start_at(plan: Plan, base: Checkpoint | None) -> Start:
         frame.deferred,
         base.rows,
         base.metadata,
+        frame,
+        _ordinals(base),
     )
+
+
+def _ordinals(base: Checkpoint) -> tuple[int, int]:
+    """Return the numbers of the branches that a checkpoint and the one before it lie on."""
+    own, before = base.branch, base.parent_branch.ordinal
+    if own.parent is None or base.frame.seq > own.parent_seq:
+        return own.ordinal, before
+    return before, before  # the branch begins with the next frame
 
 
 def _check_going_on(plan: Plan, base: Checkpoint, given: Any, is_replay: bool) -> None:

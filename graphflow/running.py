@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator
 from typing import Any, TypeVar
 
-from graphflow.calls import Call
+from graphflow.calls import Call, shaped
 from graphflow.checkpoint.codec import Codec
 from graphflow.checkpoint.protocol import Checkpointer, Operation
 from graphflow.drivers.saving import Saver
@@ -166,7 +166,7 @@ class Run:
         value = chunks.visible(self.plan, self.machine.output(), self.call.output_keys)
         interrupts = self.machine.raised()
         if version == "v2":
-            return GraphOutput(self.call.shaped(value), interrupts)
+            return GraphOutput(shaped(self.plan.output, value), interrupts)
         if not interrupts:
             return value
         shown = {} if self.plan.is_root else value

@@ -119,9 +119,10 @@ class Shots:
         added: Mapping[str, Any],
         waits: tuple[str, ...] | None = None,
     ) -> StateSnapshot:
-        parent = None
+        parent, parents = None, added.get("parents")
         if frame.parent >= 0:
-            parent = config_of(self.thread, self.scope, parent_branch.ordinal, frame.parent)
+            before = parent_branch.ordinal
+            parent = config_of(self.thread, self.scope, before, frame.parent, parents)
             self._parents[frame.parent, parent_branch.ordinal] = parent
         for key, start in self.plan.starts.items():
             if key not in values:
@@ -130,7 +131,7 @@ class Shots:
         return StateSnapshot(
             values.get(ROOT) if self.plan.is_root else values,
             tuple([task.name for task in frame.pending]) if waits is None else waits,
-            config or config_of(self.thread, self.scope, branch.ordinal, frame.seq),
+            config or config_of(self.thread, self.scope, branch.ordinal, frame.seq, parents),
             metadata_of(frame, added),
             datetime.fromtimestamp(frame.created, UTC).isoformat(),
             parent,

@@ -339,6 +339,7 @@ class StateGraph(Generic[StateT]):
         interrupt_after: Sequence[str] | str | None = None,
         debug: bool = False,
         name: str | None = None,
+        transformers: None = None,
     ) -> CompiledStateGraph:
         """Check the graph and make it ready to run.
 
@@ -351,6 +352,7 @@ class StateGraph(Generic[StateT]):
             interrupt_after: Nodes after which runs stop.
             debug: Print what happens.
             name: How drawings and subgraph events call it.
+            transformers: For programs that pass LangGraph's default; nothing but None.
 
         Raises:
             ValueError: Lists every fault of the declaration, one a line.
@@ -359,6 +361,8 @@ class StateGraph(Generic[StateT]):
         Warns:
             GraphWarning: What `lint()` finds.
         """
+        if transformers:
+            raise TypeError("compile(transformers=...) is not supported: stream with stream_mode=.")
         before, after = _names(interrupt_before), _names(interrupt_after)
         declaration = self.declaration(name or "LangGraph", before, after)
         validate(declaration)

@@ -19,7 +19,7 @@ from graphflow.checkpoint.protocol import Branch, Checkpointer, Operation
 from graphflow.checkpoint.recorder import Recorder
 from graphflow.checkpoint.records import Pending, Row, RowKind, Source
 from graphflow.drivers.call import perform
-from graphflow.engine.machine import Machine
+from graphflow.engine.machine import Machine, task_id
 from graphflow.engine.returns import read_input, start_writes
 from graphflow.engine.turn import Options, Outcome, Turn
 from graphflow.errors import InvalidUpdateError, UnknownCheckpointError
@@ -150,6 +150,10 @@ def work_out(editing: Editing, config: Config) -> Working:
     if not updates:
         return Turn(None, (), (), None)  # type: ignore[arg-type]  # a copy: nothing more to commit
     if only == END:
+        if updates[0].values is not None:
+            raise InvalidUpdateError(
+                "An update as END clears what is pending; its values must be None."
+            )
         return machine.rewrite(Source.UPDATE, (), now, _stored_writes(editing.base))
     if only == INPUT:
         writes = read_input(machine.plan, updates[0].values)
@@ -178,15 +182,37 @@ def _stored_writes(base: Checkpoint | None) -> list[Any]:
 
 
 def _places(editing: Editing) -> list[int]:
+    """Return which pending task each update is the result of; -1: of none.
+
+    Raises:
+        InvalidUpdateError: It names a task that the node does not have.
+    """
     pending = editing.base.frame.pending if editing.base else ()
     # As START an update replaces the input, so it is not what the pending START would write.
     free = {index: task.name for index, task in enumerate(pending) if task.name != START}
     places = []
     for update in editing.updates:
-        place = next((index for index, name in free.items() if name == update.as_node), -1)
+        assert update.as_node is not None
+        fitting = [index for index, name in free.items() if name == update.as_node]
+        if update.task_id is not None:
+            fitting = [i for i in fitting if _id_of(editing, update.as_node, i) == update.task_id]
+            if not fitting:
+                raise InvalidUpdateError(
+                    f"Node {update.as_node} has no pending task {update.task_id}: get_state(config)"
+                    ".tasks shows those it has."
+                )
+        place = fitting[0] if fitting else -1
         free.pop(place, None)
         places.append(place)
     return places
+
+
+def _id_of(editing: Editing, name: str, index: int) -> str:
+    machine, base = editing.machine, editing.base
+    assert base is not None
+    task = base.frame.pending[index]
+    identity = machine.options.identity
+    return task_id(identity, base.frame.seq, base.frame.step + 1, name, task.is_send, index)
 
 
 def edit(

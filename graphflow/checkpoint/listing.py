@@ -22,12 +22,23 @@ class CheckpointEntry(NamedTuple):
     parent_config: Config | None
 
 
-def config_of(thread: str, scope: str, ordinal: int, seq: int) -> Config:
-    """Return the config that addresses a checkpoint; `ordinal` is that of its branch."""
+def config_of(
+    thread: str, scope: str, ordinal: int, seq: int, parents: Mapping[str, str] | None = None
+) -> Config:
+    """Return the config that addresses a checkpoint.
+
+    Args:
+        thread: Its id.
+        scope: Which graph of the thread.
+        ordinal: Number of its branch.
+        seq: Its number.
+        parents: Checkpoints of the graphs around, by scope; None: it is the root graph's.
+    """
     identity = checkpoint_id(seq, ordinal)
-    return {
-        "configurable": {"thread_id": thread, "checkpoint_ns": scope, "checkpoint_id": identity}
-    }
+    place = {"thread_id": thread, "checkpoint_ns": scope, "checkpoint_id": identity}
+    if parents:
+        return {"configurable": {**place, "checkpoint_map": {**parents, scope: identity}}}
+    return {"configurable": place}
 
 
 def metadata_of(frame: Frame, added: Mapping[str, Any]) -> dict[str, Any]:

@@ -101,7 +101,13 @@ def perform(
         writes = task.arg
     else:
         shown = task.arg if task.is_send else node_input(node, task)
-        if returned is not _CALLED or node.cache is None or context.run.cache is None:
+        key = found = None
+        if node.cache is not None and context.run.cache is not None and returned is _CALLED:
+            key = key_of(node, shown)
+            found = yield from done(recalled(context.run.cache, key), offload)
+        if found is not None:
+            (writes, targets), is_cached = found, True
+        else:
             if returned is _CALLED:
                 try:
                     returned = _begin(node.callee, shown, context, offload)
@@ -114,10 +120,11 @@ def perform(
                 if context.signal is not None:
                     raise swallowed(f"Node '{task.name}'")
             writes, targets = read_return(plan, returned)
-        else:
-            writes, targets, is_cached = yield from _cached(plan, context, task, shown, offload)
-        if context.pushed:
-            writes = _with_pushed(plan, context, writes)
+            if context.pushed:
+                writes = _with_pushed(plan, context, writes)
+            if key is not None:
+                keep = remembered(context.run.cache, key, (writes, targets), node.cache.ttl)
+                yield from done(keep, offload)
         if "messages" in context.run.wanted:
             _stream_messages(context, shown, writes)
     if node.routes:
@@ -135,31 +142,12 @@ def perform(
     return Outcome(task, writes, targets, is_restored=is_cached)
 
 
-def _cached(
-    plan: Plan, context: TaskContext, task: Task, shown: Any, offload: bool
-) -> Generator[Any, Any, tuple[Writes, Sequence[Target], bool]]:
-    """Take a node's result from the cache, or call it and keep the result."""
-    node, cache = task.node, context.run.cache
-    key = key_of(node, shown)
-    look = recalled(cache, key)
-    found = (yield Blocking(look)) if offload else look()
-    if found is not None:
-        return (*found, True)
-    returned = _begin(node.callee, shown, context, offload)
-    if task.timeout is not None:
-        returned = _limited(returned, task.timeout, context)
-    while type(returned) in _AWAITED:
-        returned = yield returned
-    if context.signal is not None:
-        raise swallowed(f"Node '{task.name}'")
-    writes, targets = read_return(plan, returned)
-    reading = (_with_pushed(plan, context, writes), targets)
-    keep = remembered(cache, key, reading, node.cache.ttl)
-    if offload:
-        yield Blocking(keep)
-    else:
-        keep()
-    return (*reading, False)
+def done(work: Callable[[], T], offload: bool) -> Generator[Any, Any, T]:
+    """Do blocking work where it does not block."""
+    if not offload:
+        return work()
+    done: T = yield Blocking(work)
+    return done
 
 
 def _with_pushed(plan: Plan, context: TaskContext, writes: Writes) -> Writes:

@@ -20,7 +20,7 @@ from types import CoroutineType
 from typing import Any, NamedTuple
 
 from graphflow.drivers.caching import key_of, recalled, remembered
-from graphflow.drivers.call import Blocking, acarry, carry, swallowed
+from graphflow.drivers.call import Blocking, acarry, carry, done, swallowed
 from graphflow.engine.machine import Machine
 from graphflow.engine.retries import retry_wait
 from graphflow.engine.turn import Outcome
@@ -176,16 +176,13 @@ class TaskCall:
         if self.spec.cache is None or cache is None:
             return (yield from self._attempts(offload)), False
         key = key_of(self.spec, *self.given[0], **self.given[1])
-        look = recalled(cache, key)
-        found = (yield Blocking(look)) if offload else look()
+        found = yield from done(recalled(cache, key), offload)
         if found is not None:
             return found[0][0][1], True
         returned = yield from self._attempts(offload)
-        keep = remembered(cache, key, ((("", returned),), ()), self.spec.cache.ttl)
-        if offload:
-            yield Blocking(keep)
-        else:
-            keep()
+        yield from done(
+            remembered(cache, key, ((("", returned),), ()), self.spec.cache.ttl), offload
+        )
         return returned, False
 
     def _attempts(self, offload: bool) -> Steps:

@@ -78,10 +78,13 @@ class LoopDriver(Driver):
                 self._hand_out(tasks)
                 async for event in self._events_until_outcome(turn.wake_at):
                     yield event
-                outcomes, now = self._outcomes(), time.time()
+                outcomes = self._outcomes()
                 if control is not None:
                     heed(control, machine)
-                turn = machine.complete(outcomes, now) if outcomes else machine.tick(now)
+                if outcomes:
+                    turn = machine.complete(outcomes, time.time())
+                else:  # the wait is over, whatever the clock says
+                    turn = machine.tick(max(time.time(), turn.wake_at or 0.0))
         except CheckpointError as lost:
             raise self.blamed(lost)  # noqa: B904  # it has its cause
         finally:

@@ -71,9 +71,11 @@ class ThreadDriver(Driver):
                 outcomes = yield from self._gather(turn.wake_at)
                 if control is not None:
                     heed(control, machine)
-                now = time.time()
                 with self.noting:
-                    turn = machine.complete(outcomes, now) if outcomes else machine.tick(now)
+                    if outcomes:
+                        turn = machine.complete(outcomes, time.time())
+                    else:  # the wait is over, whatever the clock says
+                        turn = machine.tick(max(time.time(), turn.wake_at or 0.0))
             yield from self._wind_up()
         except CheckpointError as lost:
             raise self.blamed(lost)  # noqa: B904  # it has its cause

@@ -55,6 +55,11 @@ def result_of(plan: Plan, writes: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     return {"__end__": returned[ROOT]} if ROOT in returned else {}
 
 
+def question(asked: Interrupt) -> dict[str, Any]:
+    """Return how `tasks` and `checkpoints` chunks show a question."""
+    return {"value": asked.value, "id": asked.id, "response_schema": asked.response_schema}
+
+
 def asking(values: Any, interrupts: tuple[Interrupt, ...]) -> dict[str, Any]:
     """Return a `values` chunk of a state in which a task waits for a person."""
     shown = values if isinstance(values, dict) else {}

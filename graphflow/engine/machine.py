@@ -18,6 +18,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from graphflow.checkpoint.records import Commit, Frame, Pending, Row, RowKind, Source, Writes
+from graphflow.engine import chunks
 from graphflow.engine.folding import Folded, expire, fold, in_order, joined
 from graphflow.engine.frontier import Waiting, add_targets, next_frontier
 from graphflow.engine.ledger import Ledger
@@ -133,6 +134,8 @@ class Machine:
         if writes or targets:
             rows.append(Row(THE_RUN, RowKind.RESULT, len(self.origin.rows), (writes, targets)))
         commit, events = self._commit_rows(rows), teller.state(self.values)
+        if teller.checkpoints and self.origin.frame is not None:
+            events = (*events, *self._told_anew(self.origin.frame))
         if not superstep.tasks:
             return self._turn(commit, events, (), Status.DONE)
         for outcome in superstep.finished.values():
@@ -428,12 +431,32 @@ class Machine:
         return (self.ledger.frame(source, self.step, delta, pending, self.waiting, settled, now),)
 
     def _told(self, frames: tuple[Frame, ...]) -> Events:
-        def identify(*place: Any) -> str:
-            return task_id(self.options.identity, *place)
+        own = self.options.place[2]
+        events: Events = ()
+        for frame in frames:
+            before = self.origin.ordinals[0] if frame.parent == self.origin.seq else own
+            tasks = [self._shown(frame, place) for place in range(len(frame.pending))]
+            events = (*events, *self.teller.frame(frame, self.values, tasks, (own, before)))
+        return events
 
-        return tuple(
-            event for frame in frames for event in self.teller.frame(frame, self.values, identify)
-        )
+    def _told_anew(self, frame: Frame) -> Events:
+        """Tell of the checkpoint that the run goes on from, with what is known of its tasks."""
+        tasks = [self._shown(frame, place) for place in range(len(frame.pending))]
+        for shown, task in zip(tasks, self.superstep.tasks, strict=False):
+            shown["interrupts"] = tuple(map(chunks.question, task.asked.values()))
+            if task.index in self.superstep.finished:
+                writes = self.superstep.finished[task.index].writes
+                shown["result"] = chunks.result_of(self.plan, writes)
+        for row in self.origin.rows:
+            if row.kind is RowKind.ERROR and row.place not in self.superstep.finished:
+                tasks[row.place]["error"] = row.value
+        return self.teller.frame(frame, self.values, tasks, self.origin.ordinals)
+
+    def _shown(self, frame: Frame, place: int) -> dict[str, Any]:
+        task, identity = frame.pending[place], self.options.identity
+        own = task_id(identity, frame.seq, frame.step + 1, task.name, task.is_send, place)
+        inner = self.teller.inner(task.name, own)
+        return {"id": own, "name": task.name, "interrupts": (), "state": inner}
 
     def _commit(self, frames: tuple[Frame, ...]) -> Commit | None:
         return self.ledger.commit(frames) if frames else None

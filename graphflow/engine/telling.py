@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from graphflow.checkpoint.listing import config_of, metadata_of
-from graphflow.checkpoint.records import Frame
+from graphflow.checkpoint.records import Frame, Source
 from graphflow.engine import chunks
 from graphflow.engine.turn import Options, Outcome, Task
 from graphflow.events import Event
@@ -72,7 +72,7 @@ class Teller:
             asked = (Event("updates", {INTERRUPT: interrupts}, self.ns),)
         if self.values:
             shown = chunks.asking(chunks.visible(self.plan, values, self.keys), interrupts)
-            asked = (*asked, Event("values", shown, self.ns))
+            asked = (*asked, Event("values", shown, self.ns, self.plan.output))
         return asked
 
     def _end(self, outcome: Outcome, now: float) -> Events:
@@ -80,10 +80,7 @@ class Teller:
         if not self.tasks or task.name == START:
             return ()
         known = [pair for pair in outcome.writes if pair[0] in self.plan.channels]
-        asked = [
-            {"value": q.value, "id": q.id, "response_schema": q.response_schema}
-            for q in outcome.interrupts or ()
-        ]
+        asked = list(map(chunks.question, outcome.interrupts or ()))
         shown = {"id": task.id, "name": task.name, "error": outcome.error,
                  "result": chunks.result_of(self.plan, known), "interrupts": asked}  # fmt: skip
         return self._both("tasks", "task_result", shown, task.step, now)
@@ -139,7 +136,8 @@ class Teller:
         """Tell the state."""
         if not self.values:
             return ()
-        return (Event("values", chunks.visible(self.plan, values, self.keys), self.ns),)
+        shown = chunks.visible(self.plan, values, self.keys)
+        return (Event("values", shown, self.ns, self.plan.output),)
 
     def change(self, values: Mapping[str, Any], changed: Mapping[str, Any]) -> Events:
         """Tell the state, if a key that is shown has changed."""
@@ -150,43 +148,53 @@ class Teller:
         return self.state(values)
 
     def frame(
-        self, frame: Frame, values: Mapping[str, Any], identify: Callable[..., str]
+        self,
+        frame: Frame,
+        values: Mapping[str, Any],
+        tasks: Sequence[Mapping[str, Any]],
+        ordinals: tuple[int, int],
     ) -> Events:
         """Tell of a checkpoint.
 
         Args:
             frame: The checkpoint.
             values: The state it leads to.
-            identify: `(seq, step, name, is_send, place)` to the id of a task.
+            tasks: What is known of the tasks of its superstep.
+            ordinals: Numbers of its branch, and of that of the checkpoint before it.
         """
-        if not self.checkpoints:
-            return ()
-        thread, scope, ordinal = self.options.place
-        tasks = []
-        for place, task in enumerate(frame.pending):
-            own = identify(frame.seq, frame.step + 1, task.name, task.is_send, place)
-            inner = chunks.inner_config(self.plan, thread, scope, task.name, own)
-            tasks.append({"id": own, "name": task.name, "interrupts": (), "state": inner})
-        parent = config_of(thread, scope, ordinal, frame.parent) if frame.parent >= 0 else None
+        thread, scope, _ = self.options.place
+        parents = self.options.metadata.get("parents")
+        own, before = ordinals
+        parent = None
+        if frame.parent >= 0:
+            parent = config_of(thread, scope, before, frame.parent, parents)
         shown = {
-            "config": config_of(thread, scope, ordinal, frame.seq),
+            "config": config_of(thread, scope, own, frame.seq, parents),
             "parent_config": parent,
             "values": chunks.visible(self.plan, values, None),
             "metadata": metadata_of(frame, self.options.metadata),
             "next": [task.name for task in frame.pending],
-            "tasks": tasks,
+            "tasks": list(tasks),
         }
-        return self._both("checkpoints", "checkpoint", shown, frame.step, frame.created)
+        schema = None if frame.source is Source.INPUT else self.plan.state
+        return self._both("checkpoints", "checkpoint", shown, frame.step, frame.created, schema)
 
-    def _both(self, mode: str, kind: str, payload: Any, step: int, now: float) -> Events:
+    def inner(self, name: str, task: str) -> Any:
+        """Return where a task that is a graph keeps its state; None: it is none."""
+        thread, scope, _ = self.options.place
+        return chunks.inner_config(self.plan, thread, scope, name, task)
+
+    def _both(
+        self, mode: str, kind: str, payload: Any, step: int, now: float, schema: Any = None
+    ) -> Events:
         """Tell in a mode of its own and, wrapped, in `debug`."""
         told: Events = ()
         if mode in self.options.modes:
-            told = (Event(mode, payload, self.ns),)
+            told = (Event(mode, payload, self.ns, schema),)
         if "debug" in self.options.modes:
             when = datetime.fromtimestamp(now, UTC).isoformat()
             data = {"step": step, "timestamp": when, "type": kind, "payload": payload}
-            told = (*told, Event("debug", data, self.ns))
+            told = (*told, Event("debug", data, self.ns, schema))
         return told
 
 

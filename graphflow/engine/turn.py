@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from typing import Any, NamedTuple
 
-from graphflow.checkpoint.records import NOTHING, Commit, Pending, Row, Writes
+from graphflow.checkpoint.records import NOTHING, Commit, Frame, Pending, Row, Writes
 from graphflow.events import Event
 from graphflow.graph.plan import Node
 from graphflow.types import Interrupt, NodeError, Send, TimeoutPolicy
@@ -163,6 +163,10 @@ class Start(NamedTuple):
     rows: tuple[Row, ...] = ()
     """Rows of the open superstep."""
     metadata: Mapping[str, Any] | None = None
+    frame: Frame | None = None
+    """The head itself."""
+    ordinals: tuple[int, int] = (0, 0)
+    """Numbers of the branch that the head lies on, and of that of the checkpoint before it."""
 
 
 class Options(NamedTuple):

@@ -393,6 +393,5 @@ def test_3_9_compile_takes_all_its_arguments(call, saver, thread):
     assert (app.name, app.checkpointer, lengths) == ("mine", saver, [1, 2, 3])
 
 
-@pytest.mark.xfail(strict=True, reason="§3.9: compile() takes no transformers=")
 def test_3_9_compile_takes_transformers():
     StateGraph(State).add_node("a", plus_one).add_edge(START, "a").compile(transformers=None)

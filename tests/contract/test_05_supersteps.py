@@ -249,7 +249,6 @@ def test_5_6_input_without_keys_is_refused(call, given):
 
 
 @pytest.mark.parametrize("given", [[], [("log", ["x"])], ()], ids=repr)
-@pytest.mark.xfail(strict=True, reason="§5.6: taken as pairs of key and value")
 def test_5_6_list_of_pairs_is_no_input(call, given):
     with pytest.raises(InvalidUpdateError):
         call.invoke(chain("a").compile(), given)

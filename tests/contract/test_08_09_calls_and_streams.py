@@ -483,7 +483,6 @@ def test_10_b2_values_are_coerced_to_the_output_schema(call, schema):
 
 @pytest.mark.parametrize("mode", ["checkpoints", "debug"])
 @pytest.mark.parametrize("schema", [Model, Record])
-@pytest.mark.xfail(strict=True, reason="§10: values of checkpoints stay dicts")
 def test_10_b2_values_of_checkpoints_are_coerced_to_the_state_schema(
     call, saver, thread, mode, schema
 ):
@@ -494,7 +493,6 @@ def test_10_b2_values_of_checkpoints_are_coerced_to_the_state_schema(
     assert values == [{}, schema(x=1), schema(x=2)]
 
 
-@pytest.mark.xfail(strict=True, reason="§10: values of subgraphs stay dicts")
 def test_10_b2_values_of_a_subgraph_are_coerced_to_its_own_schema(call):
     child = single(lambda _: {"x": 2}, Record)
     options = {"stream_mode": "values", "version": "v2", "subgraphs": True}

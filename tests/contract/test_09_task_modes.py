@@ -217,7 +217,6 @@ def test_9_b5_checkpoints_have_these_keys(call, saver, thread):
     assert task == {"id": task["id"], "name": "__start__", "interrupts": (), "state": None}
 
 
-@pytest.mark.xfail(strict=True, reason="§9: a resumed run does not tell of the checkpoint it is at")
 def test_9_b5_checkpoints_of_a_resumed_run_begin_with_the_one_it_is_at(call, saver, thread):
     app = graph_of(q=lambda _: {"log": [interrupt("?")]}, b=lambda _: {"log": ["b"]}).compile(saver)
     call.invoke(app, {"log": []}, thread)

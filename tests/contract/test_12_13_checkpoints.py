@@ -120,9 +120,6 @@ def test_12_b2_parents_name_a_checkpoint_of_every_graph_around(call, saver, thre
     }
 
 
-@pytest.mark.xfail(
-    strict=True, reason="§12: configs of subgraph checkpoints have no checkpoint_map"
-)
 def test_12_b1_config_of_a_subgraphs_checkpoint_maps_the_checkpoints_around_it(call, saver, thread):
     app = nested().compile(saver)
     call.invoke(app, {"log": []}, thread)

@@ -225,7 +225,6 @@ def test_16_8_no_supersteps_and_no_updates_are_refused(call, saver, thread):
         call.bulk(app, thread, [[]])
 
 
-@pytest.mark.xfail(strict=True, reason="§16.8: task_id is ignored, the first task gets the result")
 def test_16_8_task_id_says_whose_result_an_update_is(call, saver, thread):
     graph = StateGraph(State).add_node("s", lambda arg: {"log": [arg]})
     graph.add_conditional_edges(START, lambda _: [Send("s", i) for i in range(3)], ["s"])

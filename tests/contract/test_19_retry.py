@@ -207,9 +207,6 @@ def test_19_b3_jitter_is_asked_of_random_uniform(call, waits, monkeypatch):
     assert waits[:1] == seconds(50)
 
 
-@pytest.mark.xfail(
-    strict=True, reason="§19: where sleep() returns at once it is called again until time is up"
-)
 @pytest.mark.simulated(False)  # its time is its own
 def test_19_b3_waits_grow_by_a_factor_up_to_a_limit(call, waits):
     app = single(Flaky(*[Mine()] * 3), patient(jitter=False)).compile()
@@ -307,7 +304,6 @@ def test_19_b5_number_of_the_attempt_is_told(call):
     assert seen == [1, 2, 3]
 
 
-@pytest.mark.xfail(strict=True, reason="§19: execution_info has no node_first_attempt_time")
 def test_19_b5_time_of_the_first_attempt_stays(call):
     seen: list[Any] = []
     policy = RetryPolicy(initial_interval=0.01, jitter=False)

@@ -177,7 +177,6 @@ def test_22_b2_edges_and_gotos_of_a_hit_are_followed(call, cache):
         assert call.invoke(app, {"x": 1, "log": []})["log"] == ["n", "a", "c", "B"]
 
 
-@pytest.mark.xfail(strict=True, reason="§4.9: ParentCommand is raised from the run")
 def test_22_b2_command_of_a_child_to_its_parent_is_taken_of_a_cached_node_too(call, cache):
     leaving = Command(graph=Command.PARENT, update={"log": ["up"]}, goto="target")
     child = single(lambda _: leaving).compile()

@@ -77,7 +77,6 @@ def test_24_b1_stream_writer_of_the_runtime_writes_custom_chunks(call):
     assert call.stream(app, {}, stream_mode="custom") == ["hello"]
 
 
-@pytest.mark.xfail(strict=True, reason="§24: Runtime has no drain_requested and drain_reason")
 def test_24_b1_runtime_tells_of_a_drain(call):
     seen: list[Any] = []
 
@@ -194,14 +193,12 @@ def test_24_b3_execution_info_says_where_a_task_stands(call, saver, thread):
     assert info.checkpoint_ns == f"n:{task.id}"
 
 
-@pytest.mark.xfail(strict=True, reason="§24: execution_info has no checkpoint_id")
 def test_24_b3_execution_info_names_the_checkpoint_of_its_superstep(call, saver, thread):
     info = info_of(call, lambda node: single(node, checkpointer=saver), config=thread)
     shot = call.history(single(lambda _: None, checkpointer=saver), thread)[1]
     assert info.checkpoint_id == shot.config["configurable"]["checkpoint_id"]
 
 
-@pytest.mark.xfail(strict=True, reason="§24: execution_info has no run_id")
 def test_24_b3_run_id_is_inherited_by_subgraphs(call):
     seen: list[Any] = []
     note = noting(seen, lambda runtime: runtime.execution_info.run_id)
@@ -210,7 +207,6 @@ def test_24_b3_run_id_is_inherited_by_subgraphs(call):
     assert seen == ["r1", "r1"]
 
 
-@pytest.mark.xfail(strict=True, reason="§24: execution_info has no node_first_attempt_time")
 def test_24_b3_time_of_the_first_attempt_is_told(call):
     assert info_of(call, single).node_first_attempt_time > 0
 
@@ -269,7 +265,6 @@ def test_24_b4_config_of_a_node_has_the_users_keys_and_its_place(call, saver, th
 
 
 @pytest.mark.parametrize("key", ["checkpoint_id", "checkpoint_map"])
-@pytest.mark.xfail(strict=True, reason="§24: configurable has neither of both in a node")
 def test_24_b4_config_of_a_node_names_its_checkpoint(call, saver, thread, key):
     seen: list[Any] = []
     call.invoke(single(lambda _: seen.append(get_config()), checkpointer=saver), {}, thread)
