@@ -113,7 +113,6 @@ def test_inputs_that_are_no_dicts(lib, call):
     return [raised(lib, lambda one=one: call.invoke(app, one))[0] for one in given]
 
 
-@pytest.mark.xfail(strict=True, reason="a list of pairs is taken as an input (5.6)")
 @parity
 def test_input_of_pairs(lib, call):
     return raised(lib, lambda: call.invoke(letters(lib, "a").compile(), [("x", 1)]))[0]

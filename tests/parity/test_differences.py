@@ -285,6 +285,25 @@ def test_differs_deferred_node_waits_for_sends_too():
     assert sides(program) == (2, 0)
 
 
+def test_differs_kept_child_that_is_next_when_a_run_goes_on():
+    """LangGraph takes the run for the answer of a question in the child, and skips it."""
+
+    class Inner(TypedDict, total=False):
+        runs: Annotated[int, operator.add]
+        x: int
+
+    def program(lib, call):
+        child = chain(lib, Inner, ("n", lambda s: {"runs": 1, "x": s["runs"] + 1}))
+        graph = chain(lib, State, ("child", child.compile(checkpointer=True)))
+        graph.add_node("after", lambda s: {"log": [s["x"]]}).add_edge("child", "after")
+        graph.add_conditional_edges("after", lambda s: "child" if len(s["log"]) < 2 else lib.END)
+        app = graph.compile(lib.InMemorySaver(), interrupt_before=["child"])
+        call.invoke(app, {"log": []}, THREAD)
+        return [call.invoke(app, None, THREAD)["log"] for _ in range(2)]
+
+    assert sides(program) == ([[1], [1, 2]], [[1], [1, 1]])
+
+
 def test_differs_questions_know_their_node():
     def program(lib, call):
         app = parallel(lib, State, ("n", lambda _: lib.interrupt("?"))).compile(lib.InMemorySaver())

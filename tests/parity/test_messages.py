@@ -180,7 +180,6 @@ def test_messages_mode_of_child_graphs(lib, call):
     return [(message, metadata["langgraph_node"]) for message, metadata in chunks]
 
 
-@pytest.mark.xfail(strict=True, reason="a child's message is shown for the parent again (§27)")
 @parity
 def test_message_of_a_child_is_shown_once(lib, call):
     node = lambda _: {"messages": [lib.AIMessage("child", id="1")]}  # noqa: E731

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 import pydantic
-import pytest
 from typing_extensions import TypedDict
 
 from .programs import THREAD, chain, parity, raised
@@ -237,7 +236,6 @@ def test_v2_values_are_instances_of_the_schema(lib, call):
     ]
 
 
-@pytest.mark.xfail(strict=True, reason="v2 checkpoints show dicts, not the state schema (§10)")
 @parity
 def test_v2_checkpoints_hold_instances_but_for_the_input(lib, call):
     app = chain(lib, Trip, ("n", lambda _: {"days": 2})).compile(checkpointer=lib.InMemorySaver())

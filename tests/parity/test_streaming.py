@@ -156,7 +156,6 @@ def test_first_values_of_a_resumed_run_are_the_current_state(lib, call):
     return first, call.stream(app, None, THREAD, stream_mode=modes)
 
 
-@pytest.mark.xfail(strict=True, reason="a resumed run does not show its checkpoint again (§9)")
 @parity
 def test_resumed_run_shows_the_checkpoint_it_starts_from(lib, call):
     graph = chain(lib, State, ("a", lambda _: {"x": 1}), ("b", lambda _: {"x": 2}))
@@ -175,14 +174,13 @@ def test_order_of_modes_when_a_lone_task_asks(lib, call):
     graph = chain(lib, State, ("a", lambda _: {"x": 1}), ("q", lambda _: {"x": lib.interrupt("?")}))
     app = graph.compile(lib.InMemorySaver())
     first = call.stream(app, {"log": []}, THREAD, stream_mode=ALL)
-    modes = ["values", "updates", "custom", "tasks"]
-    return first, call.stream(app, lib.Command(resume=7), THREAD, stream_mode=modes)
+    return first, call.stream(app, lib.Command(resume=7), THREAD, stream_mode=ALL)
 
 
 @parity
 def test_chunks_of_a_resumed_superstep_with_a_finished_task(lib, call):
     shown = {}
-    for mode in ("values", "updates", "custom"):
+    for mode in ("values", "updates", "custom", "checkpoints"):
         app = asking(lib).compile(lib.InMemorySaver())
         call.invoke(app, {"log": ["in"]}, THREAD)
         command = lib.Command(resume="it")
@@ -213,8 +211,7 @@ def test_chunks_of_static_breakpoints(lib, call):
         app = graph.compile(lib.InMemorySaver())
         options = {option: ["a"]}
         first = call.stream(app, {"log": []}, THREAD, stream_mode=ALL, **options)
-        modes = ["values", "updates", "tasks"]
-        second = call.stream(app, None, THREAD, stream_mode=modes, **options)
+        second = call.stream(app, None, THREAD, stream_mode=ALL, **options)
         shown.append(plain([first, second]))
     return shown
 

@@ -4,7 +4,6 @@ import asyncio
 import operator
 from typing import Annotated, Any
 
-import pytest
 from typing_extensions import TypedDict
 
 from .observations import by_task
@@ -332,7 +331,6 @@ def test_history_of_a_child(lib, call):
     return [(s.values, s.next, s.metadata) for s in listed]
 
 
-@pytest.mark.xfail(strict=True, reason="subgraph configs have no checkpoint_map (§12)")
 @parity
 def test_config_of_a_childs_checkpoint_has_a_map(lib, call):
     child = chain(lib, State, ("q", lambda _: {"x": lib.interrupt("?")})).compile()
