@@ -26,8 +26,10 @@ from graphflow.engine.superstep import open_questions
 from graphflow.engine.turn import Options, Start
 from graphflow.graph.plan import Plan
 from graphflow.ids import checkpoint_id, parse_checkpoint_id
-from graphflow.opening import Opened, Place, fork, placed, recorder_for, start_at, turn_of
+from graphflow.opening import Opened, fork, placed, recorder_for, start_at, turn_of
+from graphflow.places import Place
 from graphflow.runtime import TaskContext
+from graphflow.travel import Level, Travel, arrive, travel_from
 from graphflow.types import Config, Durability
 
 
@@ -44,6 +46,8 @@ class Nested(NamedTuple):
     parents: Mapping[str, str]
     """Scope to checkpoint id, for every graph around it."""
     durability: Durability
+    levels: tuple[Level, ...] = ()
+    """Checkpoints from which it, and graphs inside it, go on instead of beginning anew."""
 
 
 def nest(checkpointer: Any, config: Config | None, task: TaskContext | None) -> Nested | None:
@@ -70,12 +74,19 @@ def nest(checkpointer: Any, config: Config | None, task: TaskContext | None) -> 
         "|".join(around.scope): checkpoint_id(task.task.head, around.ordinal),
     }
     store = None if checkpointer is False else around.checkpoints
-    return Nested(task, scope, store, is_kept, parents, around.durability)
+    levels = _levels(around.travel, task, call)
+    return Nested(task, scope, store, is_kept, parents, around.durability, levels)
+
+
+def _levels(travel: Travel | None, task: TaskContext, call: int) -> tuple[Level, ...]:
+    if travel is None or (travel.task, travel.call) != (getattr(task.task, "index", -1), call):
+        return ()
+    return travel.levels if travel.seq == task.task.head else ()
 
 
 def _kept_place(task: TaskContext) -> str:
-    """Return the name of a kept line; Sends that run side by side have one each."""
-    kind, number = task.task.path[:2]
+    """Return the name of a kept line; Sends and calls that run side by side have one each."""
+    kind, number = task.task.path[0], task.task.path[-2]
     sent = kind == "__pregel_push" and number > 0
     return f"{task.task.name}:{number}" if sent else task.task.name
 
@@ -95,6 +106,15 @@ def open_nested(
     newest = yield from load(store, codec, place.thread, place.scope)
     if newest is not None and (not nested.is_kept or _parents(newest) == nested.parents):
         return _going_on(plan, options, store, codec, place, newest, around.answers)
+    if nested.levels:
+        begun, found = yield from arrive(store, codec, place, nested.levels[0], nested.parents)
+        opened = _going_on(plan, options, store, codec, place, begun, {})
+        pending, step = found.frame.pending, found.frame.step
+        return opened._replace(
+            travel=travel_from(
+                place.thread, nested.levels[0], pending, step, begun.frame.seq, nested.levels[1:]
+            )
+        )
     base, next_seq, ordinal = yield from _base(store, codec, place, newest, nested)
     writes = read_input(plan, given)
     options = placed(options, place, ordinal)

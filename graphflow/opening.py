@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from graphflow.checkpoint.codec import Codec
@@ -26,25 +26,14 @@ from graphflow.errors import (
     AlreadyAnswered,
     EmptyInputError,
     InvalidUpdateError,
-    UnknownCheckpointError,
     UnknownInterruptError,
 )
 from graphflow.graph.plan import Plan
-from graphflow.ids import parse_checkpoint_id
+from graphflow.places import Place
 from graphflow.snapshots import run_identity
 from graphflow.state.channels import AppendChannel, MessagesChannel
-from graphflow.types import START, Command, Config, Interrupt, interrupt_map
-
-
-class Place(NamedTuple):
-    """Which checkpoint of which thread a config addresses."""
-
-    thread: str
-    scope: str = ""
-    at: tuple[int, int] | None = None
-    """`(seq, ordinal of the branch)`; None: a head."""
-    branch: str | None = None
-    """Name of the branch whose head is meant; None: the one that grew last."""
+from graphflow.travel import Level, Travel, travel_from, way_to
+from graphflow.types import START, Command, Interrupt, interrupt_map
 
 
 class Opened(NamedTuple):
@@ -54,40 +43,8 @@ class Opened(NamedTuple):
     turn: Turn
     recorder: Recorder | None
     place: Place | None
-
-
-def place_of(config: Config) -> Place:
-    """Read the place that a config addresses.
-
-    Raises:
-        ValueError: It names no thread.
-        UnknownCheckpointError: Its `checkpoint_id` was never one.
-    """
-    configurable = config.get("configurable") or {}
-    if "thread_id" not in configurable:
-        raise ValueError(
-            "Checkpointer requires one or more of the following 'configurable' keys: thread_id, "
-            'checkpoint_ns, checkpoint_id. Pass {"configurable": {"thread_id": "…"}}.'
-        )
-    identity = configurable.get("checkpoint_id")
-    at = None if identity is None else parse_checkpoint_id(str(identity))
-    if identity is not None and at is None:
-        raise UnknownCheckpointError(f"{identity!r} is no checkpoint id of this library.")
-    return Place(
-        _text(configurable["thread_id"], "thread_id"),
-        _text(configurable.get("checkpoint_ns") or "", "checkpoint_ns"),
-        at,
-        configurable.get("branch"),
-    )
-
-
-def _text(value: Any, key: str) -> str:
-    text = "" if value is None else str(value)
-    if key == "thread_id" and not text:
-        raise ValueError(f"thread_id must name a thread, got {value!r}.")
-    if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
-        raise ValueError(f"{key} {text!r} has a lone surrogate, which is no character.")
-    return text
+    travel: Travel | None = None
+    """Where a graph inside goes on instead of beginning anew."""
 
 
 def compared_keys(plan: Plan) -> frozenset[str]:
@@ -124,15 +81,23 @@ def open_run(
     """
     if store is None or place is None:
         return _open_without_store(plan, options, given)
-    base = yield from load(
-        store, codec, place.thread, place.scope, at=place.at, branch=place.branch
-    )
+    way: Sequence[Level] = ()
+    if place.scope:
+        _check_way_in(given)
+        way = yield from way_to(store, codec, place)
+        place = Place(place.thread, at=way[0].at)
+    base = yield from load(store, codec, place.thread, at=place.at, branch=place.branch)
     writes = _input_writes(plan, given, base is None)
+    is_replay = base is not None and (is_past(place, base) or bool(way))
     if base is not None and writes is None:
-        _check_going_on(plan, base, given, is_past(place, base))
-    if base is not None and is_past(place, base):
-        name = f"fork-{base.newest_seq + 1}"
+        _check_going_on(plan, base, given, is_replay)
+    travel = None
+    if base is not None and is_replay:
+        step, name = base.frame.step, f"fork-{base.newest_seq + 1}"
         base = yield from fork(store, codec, place, base, name, with_frame=writes is None)
+        if way:
+            frame = base.frame
+            travel = travel_from(place.thread, way[0], frame.pending, step, frame.seq, way[1:])
     answers: Mapping[str, Any] = {}
     if isinstance(given, Command) and given.resume is not None and base is not None:
         answers = yield from _answers(store, codec, place, base, given.resume)
@@ -140,7 +105,15 @@ def open_run(
     ordinal = base.branch.ordinal if base else 0
     options = placed(options, place, ordinal)
     machine = Machine(plan, options, start_at(plan, base))
-    return Opened(machine, turn_of(machine, given, writes, answers), recorder, place)
+    return Opened(machine, turn_of(machine, given, writes, answers), recorder, place, travel)
+
+
+def _check_way_in(given: Any) -> None:
+    if given is not None:
+        raise InvalidUpdateError(
+            "A config with checkpoint_ns addresses a checkpoint inside a graph, from which a run "
+            "can only go on: invoke(None, config). Give input and answers to the thread itself."
+        )
 
 
 def _open_without_store(plan: Plan, options: Options, given: Any) -> Opened:

@@ -12,7 +12,7 @@ from graphflow.checkpoint.records import RowKind
 from graphflow.graph.diagram import Diagram, Overlay
 from graphflow.graph.picture import overlay_of
 from graphflow.graph.plan import Plan
-from graphflow.opening import Place, place_of
+from graphflow.places import Place, place_of
 from graphflow.snapshots import Shots, newest_first, unknown_thread
 from graphflow.types import Config, PregelTask, StateSnapshot
 
@@ -82,12 +82,24 @@ class Reader:
 
     def plan_of(self, scope: str) -> Plan:
         """Return the plan of the subgraph that a scope names; of the graph itself, if none."""
+        return self.declared(scope) or self.plan
+
+    def declared(self, scope: str) -> Plan | None:
+        """Return the plan of the subgraph that a scope names; None: no node is one of that name."""
         plan = self.plan
         for part in scope.split("|") if scope else ():
             node = plan.nodes.get(part.partition(":")[0])
-            if node is not None and node.subgraph is not None:
-                plan = node.subgraph.plan
+            if part.isdecimal():  # which call of the node it is
+                continue
+            if node is None or node.subgraph is None:
+                return None
+            plan = node.subgraph.plan
         return plan
+
+
+def name_of_scope(scope: str) -> str:
+    """Return the names of the nodes in a scope, without the ids of their tasks."""
+    return "|".join(part.partition(":")[0] for part in scope.split("|"))
 
 
 def chosen(

@@ -20,7 +20,8 @@ from graphflow.errors import GraphInterrupt
 from graphflow.events import Event
 from graphflow.graph.plan import Plan
 from graphflow.nesting import Nested, open_nested
-from graphflow.opening import Opened, open_run, place_of
+from graphflow.opening import Opened, open_run
+from graphflow.places import place_of
 from graphflow.runtime import RunContext
 from graphflow.types import INTERRUPT, GraphOutput
 
@@ -111,6 +112,7 @@ class Run:
             durability=call.durability,
             answers=opened.machine.passed,
         )
+        context.travel = opened.travel
         if nested is not None:
             _inherit(context, nested)
         return context

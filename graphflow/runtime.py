@@ -46,7 +46,7 @@ class RunContext:
 
     __slots__ = ("_streamed", "answers", "around", "cache", "caller", "checkpoints", "config",
                  "context", "control", "durability", "forwarded", "ordinal", "parents", "run_id",
-                 "scope", "sink", "store", "thread", "wanted")  # fmt: skip
+                 "scope", "sink", "store", "thread", "travel", "wanted")  # fmt: skip
 
     def __init__(
         self,
@@ -89,6 +89,8 @@ class RunContext:
         self.wanted = (wanted | forwarded) & LIVE
         self._streamed: set[str | None] = set()
         self.sink = sink
+        self.travel: Any = None
+        """Where a graph inside goes on instead of beginning anew; see `travel`."""
         self.caller: Any = None
         """What performs calls of tasks: the run's driver."""
         self.around: TaskContext | None = None

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Generator, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from graphflow.calls import merge_configs
 from graphflow.checkpoint.codec import Codec
@@ -18,8 +18,8 @@ from graphflow.graph.declaration import Declaration
 from graphflow.graph.picture import Picture, diagram_of
 from graphflow.graph.plan import Plan
 from graphflow.ids import checkpoint_id
-from graphflow.opening import place_of
-from graphflow.reading import Reader, chosen
+from graphflow.places import place_of
+from graphflow.reading import Reader, chosen, name_of_scope
 from graphflow.types import Config, StateSnapshot, StateUpdate
 from graphflow.updating import (
     begin_branch,
@@ -29,6 +29,9 @@ from graphflow.updating import (
     open_edit,
     work_out,
 )
+
+if TYPE_CHECKING:
+    from graphflow.compiled import CompiledStateGraph
 
 
 class ThreadAccess:
@@ -142,7 +145,9 @@ class ThreadAccess:
         store, merged = self._saver(), self._merged(config)
         for updates in supersteps:
             place = place_of(merged)
-            plan = self._reader().plan_of(place.scope)
+            plan = self._reader().declared(place.scope)
+            if plan is None:
+                raise ValueError(f"Subgraph {name_of_scope(place.scope)} not found")
             editing = yield open_edit(plan, store, self.codec, place, updates)
             turn = yield from work_out(editing, merged)
             if turn.commit is not None:
@@ -186,6 +191,35 @@ class ThreadAccess:
             config = merge_configs(config, {"configurable": {"checkpoint_id": at}})
         step = at if isinstance(at, int) else None
         return store.run(begin_branch(store, self.codec, place_of(config), step, name))
+
+    def get_subgraphs(
+        self, namespace: str | None = None, recurse: bool = False
+    ) -> Iterator[tuple[str, CompiledStateGraph]]:
+        """Yield the nodes that are graphs: name and graph.
+
+        Args:
+            namespace: Only the one of this name; names of graphs inside each other are joined
+                by `|`.
+            recurse: Whether graphs inside those are told, too.
+        """
+        for name, node in self.plan.nodes.items():
+            if node.subgraph is None:
+                continue
+            if namespace in (None, name):
+                yield name, node.subgraph
+            if namespace is None and not recurse:
+                continue
+            if namespace is None or namespace.startswith(f"{name}|"):
+                inner = None if namespace is None else namespace.removeprefix(f"{name}|")
+                for place, graph in node.subgraph.get_subgraphs(inner, recurse=recurse):
+                    yield f"{name}|{place}", graph
+
+    async def aget_subgraphs(
+        self, namespace: str | None = None, recurse: bool = False
+    ) -> AsyncIterator[tuple[str, CompiledStateGraph]]:
+        """As `get_subgraphs`."""
+        for found in self.get_subgraphs(namespace, recurse=recurse):
+            yield found
 
     # -- pictures ------------------------------------------------------------------------------
 

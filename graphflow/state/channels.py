@@ -131,10 +131,10 @@ class MessagesChannel(ReducedChannel):
     __slots__ = ("identify", "merge")
 
     def __init__(self, reducer: Callable[[Any, Any], Any]) -> None:
-        from graphflow.state.messages import identify_messages, merge_messages
+        from graphflow.state.messages import merge_messages
 
         super().__init__(reducer, list)
-        self.identify = identify_messages
+        self.identify: Callable[[Any], Any] = reducer.__graphflow_messages__  # type: ignore[attr-defined]  # its mark
         self.merge = merge_messages
 
     def prepare(self, write: Any) -> Any:

@@ -11,6 +11,7 @@ How two lists become one is said in `message_merge`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Annotated, Any, Literal, TypedDict, cast, overload
 
 from graphflow.state.message import (
@@ -169,7 +170,7 @@ def add_messages(
     if format not in _READINGS:
         raise ValueError(f"Unrecognized format={format!r}. Use 'langchain-openai' or None.")
     if left is _ABSENT and right is _ABSENT:
-        return lambda left, right: add_messages(left, right, format=format)
+        return _reducer(format)
     _refuse_missing(left, right)
     read = _READINGS[format]
     old, positions, _ = merge_messages([], {}, read(left))
@@ -192,8 +193,19 @@ _READINGS: dict[str | None, Callable[[Any], list[MessageOrRemoval]]] = {
     "langchain-openai": identify_in_openai_form,
 }
 
-# The mark by which a schema knows that the key can be merged in O(new messages).
-add_messages.__graphflow_messages__ = True  # type: ignore[attr-defined]
+# The mark by which a schema knows that the key can be merged in O(new messages): how it is read.
+add_messages.__graphflow_messages__ = identify_messages  # type: ignore[attr-defined]
+
+
+@cache
+def _reducer(format: Literal["langchain-openai"] | None) -> Callable[[Any, Any], list[Message]]:
+    """Returns the reducer that applies `format`; the same one each time, so that schemas agree."""
+
+    def reducer(left: Any, right: Any) -> list[Message]:
+        return add_messages(left, right, format=format)
+
+    reducer.__graphflow_messages__ = _READINGS[format]  # type: ignore[attr-defined]
+    return reducer
 
 
 def _refuse_missing(left: Any, right: Any) -> None:

@@ -355,7 +355,6 @@ def test_13_7_read_of_a_subgraph_that_is_not_declared_is_empty(call, saver, thre
     assert call.history(app, unmatched(thread)) == []
 
 
-@pytest.mark.xfail(strict=True, reason="§13.7: the update makes a thread of that namespace")
 def test_13_7_update_of_a_subgraph_that_is_not_declared_is_refused(call, saver, thread):
     app = nested().compile(saver)
     call.invoke(app, {"log": []}, thread)

@@ -175,6 +175,17 @@ def test_27_format_langchain_openai_converts_contents_to_openai_blocks(call):
     )
 
 
+def test_27_with_a_format_all_observers_see_the_same_id_too(call, saver, thread):
+    class Talk(TypedDict):
+        messages: Annotated[list[Message], add_messages(format="langchain-openai")]
+
+    app = single(lambda _: {"messages": [{"role": "ai", "content": "yes"}]}, Talk).compile(saver)
+    chunks = call.stream(app, SAID, thread, stream_mode=["updates", "messages"])
+    ((said, _),) = [data for mode, data in chunks if mode == "messages"]
+    (told,) = [data["n"]["messages"] for mode, data in chunks if mode == "updates"]
+    assert told == [said] == call.state(app, thread).values["messages"][1:]
+
+
 def test_27_another_format_is_an_error():
     with pytest.raises(ValueError, match="Unrecognized format="):
         add_messages([], [], format="yaml")

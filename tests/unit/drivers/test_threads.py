@@ -149,7 +149,7 @@ def test_predicate_that_fails_does_not_hide_the_nodes_error():
     config = {"configurable": {"thread_id": "t"}}
     with pytest.raises(ConnectionError, match="real error") as raised:
         app.invoke({}, config)
-    assert any("retry_on could not tell" in note for note in raised.value.__notes__)
+    assert any("The retry policy could not tell" in note for note in raised.value.__notes__)
     tasks = {task.name: task for task in app.get_state(config).tasks}
     assert tasks["bad"].error == "ConnectionError('real error')"
     assert tasks["good"].result == {"log": ["good"]}
