@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from typing_extensions import TypedDict
 
 from .observations import by_task
-from .programs import ASYNC, THREAD, chain, parallel, parity, parity_in, raised
+from .programs import ASYNC, SYNC, THREAD, chain, parallel, parity, parity_in, raised
 
 
 class State(TypedDict, total=False):
@@ -374,3 +374,14 @@ def test_child_in_a_loop(lib, call):
     graph = chain(lib, State, ("child", child))
     graph.add_conditional_edges("child", lambda s: "child" if s["x"] < 3 else lib.END)
     return call.stream(graph.compile(lib.InMemorySaver()), {"x": 0}, THREAD, subgraphs=True)
+
+
+@parity_in(SYNC)
+def test_graphs_inside_are_listed(lib, call):
+    inner = chain(lib, State, ("n", named("n"))).compile(name="innermost")
+    middle = chain(lib, State, ("inner", inner)).compile(name="middle")
+    app = chain(lib, State, ("middle", middle), ("z", named("z"))).compile()
+    return [
+        [(name, graph.name) for name, graph in app.get_subgraphs(**options)]
+        for options in ({}, {"recurse": True}, {"namespace": "middle"})
+    ]

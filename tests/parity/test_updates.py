@@ -265,7 +265,6 @@ def test_update_in_a_child_graph(lib, call):
     return paused.values, paused.next, call.invoke(app, None, THREAD)
 
 
-@pytest.mark.xfail(strict=True, reason="an update of an unknown subgraph is stored (13.7)")
 @parity
 def test_update_in_an_unknown_child_graph(lib, call):
     app = abc(lib)
