@@ -2,22 +2,21 @@
 
     app = graph.compile(checkpointer=RedisCheckpointer("redis://localhost:6379/0"))
 
-Operations yield calls of a `Session` (redis_session.py), which `run` carries out; asyncio callers
-have theirs carried out on a thread of the store's. How threads lie in keys is told in
-redis_names.py and redis_thread.py, what is one step in redis_scripts.py.
+Operations yield calls of a `Session`, which `run` carries out; asyncio callers have theirs carried
+out on a thread of the store's. What is written between `begin` and `end` goes out as one script.
 
-Frames are entries of a stream. An entry's id is `SEQ-TOKEN`: a range of seqs is a range of ids, and
-the token, drawn for each commit, tells one whose answer was lost from somebody else's.
+    redis_names, redis_thread, redis_entries    how threads lie in keys
+    redis_session, redis_scripts                what is one step, and why nothing is half done
+    redis_server, redis_client                  the way to the server
+    redis_durability                            whether it keeps what it is told
 """
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from operator import itemgetter
-from typing import Any, Final, TypeVar
-from zlib import crc32
+from typing import Final, TypeVar
 
 from graphflow.checkpoint.protocol import (
     Branch,
@@ -26,14 +25,21 @@ from graphflow.checkpoint.protocol import (
     StoredFrame,
     StoredRow,
 )
-from graphflow.checkpoint.records import RowKind
-from graphflow.errors import CorruptCheckpointError, HeadMoved
 from graphflow_checkpointers import redis_thread as facts
 from graphflow_checkpointers.redis_client import Client
 from graphflow_checkpointers.redis_durability import (
     Durability,
     RedisDurabilityWarning,
     check_durability,
+)
+from graphflow_checkpointers.redis_entries import (
+    Fields,
+    Reader,
+    entry_id,
+    place_of,
+    sealed,
+    written_frames,
+    written_rows,
 )
 from graphflow_checkpointers.redis_names import (
     Names,
@@ -45,21 +51,24 @@ from graphflow_checkpointers.redis_names import (
     tag_of,
 )
 from graphflow_checkpointers.redis_scripts import REMOVE, RESERVE, VIEW
-from graphflow_checkpointers.redis_server import RedisServer, Word
-from graphflow_checkpointers.redis_session import Rows, Session, Step, asked, evaluated, written
+from graphflow_checkpointers.redis_server import RedisServer
+from graphflow_checkpointers.redis_session import (
+    Session,
+    Step,
+    asked,
+    evaluated,
+    name_taken,
+    written,
+)
 
 __all__ = ["RedisCheckpointer", "RedisDurabilityWarning"]
 
 T = TypeVar("T")
 
-_PAGE: Final = 1000
-"""Frames that are read at once, so that nobody else waits long."""
-_FRAME: Final = struct.Struct(">dI")
-"""In front of a frame: when it was created, and its checksum."""
-_CRC: Final = struct.Struct(">I")
-"""In front of a row or a snapshot: its checksum."""
-_ORDER: Final = 8
-"""Digits in front of that, in a row: which one it was."""
+_FIRST_PAGE: Final = 100
+"""Frames that are read at once before it is known how long they are."""
+_PAGE: Final = 1 << 20
+"""Bytes that are read at once, about: the server must hold them all, and everybody waits."""
 
 
 class RedisCheckpointer(Checkpointer):
@@ -144,22 +153,22 @@ class RedisCheckpointer(Checkpointer):
 
     def _viewed(
         self,
-        view: dict[int, Rows],
-        fields: facts.Fields,
+        view: dict[int, Fields],
+        fields: Fields,
         found: list[Branch],
         tag: int,
         scope: str,
     ) -> Operation[list[Branch]]:
         """Return the branches as of the moment of their rows, which go into the view."""
-        asked: dict[int, None] = {}
+        fetched: dict[int, None] = {}
         view.clear()
         while wanted := [b.id for b in found if facts.has_rows(fields, b.id) and b.id not in view]:
-            asked |= dict.fromkeys(wanted)
-            keys = [self._names.thread(tag), *map(self._names.rows, asked)]
+            fetched |= dict.fromkeys(wanted)
+            keys = [self._names.thread(tag), *map(self._names.rows, fetched)]
             flat, *rows = yield evaluated(VIEW, keys)
             fields = _paired(flat)
             found = facts.branches_in(fields, tag, scope, self._server.address)
-            view.update(zip(asked, map(_paired, rows), strict=True))
+            view.update(zip(fetched, map(_paired, rows), strict=True))
         view |= {branch.id: view.get(branch.id, {}) for branch in found}
         return found
 
@@ -170,10 +179,7 @@ class RedisCheckpointer(Checkpointer):
         key, field = self._names.thread(tag), facts.branch_field(scope, name)
         ordinal = yield evaluated(RESERVE, [key], field, facts.next_field(scope))
         if not ordinal.isdigit():
-            raise HeadMoved(
-                f"{subject} already: another run made it first. Nothing was stored; load the "
-                "thread again."
-            )
+            raise name_taken(subject)
         branch = Branch(drawn_branch(tag), int(ordinal), name, parent, parent_seq, parent_seq)
         record, place = facts.record_of(branch), field_of(branch.id)
         origin = b"" if parent is None else field_of(parent)
@@ -185,34 +191,31 @@ class RedisCheckpointer(Checkpointer):
         self, branch: int, head: int, frames: Sequence[StoredFrame], *, drop_rows: bool
     ) -> Operation[None]:
         names, token = self._names, drawn_token()
-        entries: list[Word] = []
-        for seq, created, body in frames:
-            entries += (b"%d-%d" % (seq, token), _FRAME.pack(created, crc32(body)) + body)
         tip = frames[-1].seq if frames else head
-        last = b"%d-%d" % (max(tip, 0), token)  # no id is negative; nor is a seq that is taken
         keys = (names.thread(tag_in(branch)), names.frames(branch), names.rows(branch))
-        told = (field_of(branch), head, tip, last, len(frames), *entries)
-        yield written(Step("append", keys, told))
+        told = (field_of(branch), head, tip, entry_id(tip, token), len(frames))
+        yield written(Step("append", keys, (*told, *written_frames(frames, token))))
 
     def put_rows(
         self, branch: int, head: int, rows: Sequence[StoredRow], withdrawn: Sequence[StoredRow]
     ) -> Operation[None]:
         keys = (self._names.thread(tag_in(branch)), self._names.rows(branch))
-        told: list[Word] = [field_of(branch), head, b"%016x" % drawn_token()]
-        told += (len(rows), len(withdrawn))
-        for row in rows:
-            told += (_place(row), int(row.kind == RowKind.ANSWER), _sealed(row.body))
-        told += map(_place, withdrawn)
-        yield written(Step("rows", keys, told))
+        told = (field_of(branch), head, b"%016x" % drawn_token(), len(rows), len(withdrawn))
+        places = map(place_of, withdrawn)
+        yield written(Step("rows", keys, (*told, *written_rows(rows), *places)))
 
     def frames(self, branch: int, after: int, upto: int) -> Operation[list[StoredFrame]]:
-        key, found = self._names.frames(branch), []
+        key, found, count = self._names.frames(branch), [], _FIRST_PAGE
+        reader = Reader(self._server.address, key)
         while after < upto:
-            page = yield asked("XRANGE", key, after + 1, upto, "COUNT", _PAGE)
-            found += [self._frame(key, *entry) for entry in page]
-            if len(page) < _PAGE:
+            entries = yield asked("XRANGE", key, after + 1, upto, "COUNT", count)
+            page = [reader.frame(*entry) for entry in entries]
+            found += page
+            if len(page) < count:
                 break
-            after = found[-1].seq
+            after = page[-1].seq
+            fitting = count * _PAGE // (1 + sum(len(frame.body) for frame in page))
+            count = max(1, min(fitting, 2 * count))
         return found
 
     def rows(self, branch: int, head: int) -> Operation[list[StoredRow]]:
@@ -221,24 +224,18 @@ class RedisCheckpointer(Checkpointer):
         fields = view.get(branch) if view else None
         if fields is None:
             fields = yield asked("HGETALL", key)
-        if fields.get(b"h") != b"%d" % head:
-            return []
-        rows = sorted((sealed, place) for place, sealed in fields.items() if b"." in place)
-        return [self._row(key, place, sealed[_ORDER:]) for sealed, place in rows]
+        return Reader(self._server.address, key).rows(fields, head)
 
     def snapshot(self, branch: int, upto: int) -> Operation[tuple[int, bytes] | None]:
         if upto < 0:
             return None
         key = self._names.snapshot(branch)
         found = yield asked("XREVRANGE", key, upto, "-", "COUNT", 1)
-        for entry, fields in found:
-            body, _ = self._opened(_CRC, fields[b"f"], key, entry)
-            return _seq(entry), body
-        return None
+        return Reader(self._server.address, key).snapshot(*found[0]) if found else None
 
     def put_snapshot(self, branch: int, seq: int, body: bytes) -> Operation[None]:
         keys = (self._names.thread(tag_in(branch)), self._names.snapshot(branch))
-        told = (field_of(branch), b"%d-%d" % (seq, drawn_token()), _sealed(body))
+        told = (field_of(branch), entry_id(seq, drawn_token()), sealed(body))
         yield written(Step("snapshot", keys, told))
 
     def threads(self) -> Operation[list[str]]:
@@ -250,53 +247,19 @@ class RedisCheckpointer(Checkpointer):
 
     def remove_thread(self, thread: str) -> Operation[None]:
         tag = tag_of(thread)
-        key, names = self._names.thread(tag), self._names
-        is_gone = False
-        while not is_gone:
+        key = self._names.thread(tag)
+        fields = yield asked("HGETALL", key)
+        fact = fields.get(b"thread", b"")
+        # Until what was named is removed; one that is made anew meanwhile is another thread.
+        while fields and fields.get(b"thread", b"") == fact:
+            keys = [key, *self._keys_of_branches(fields, tag)]
+            yield evaluated(REMOVE, keys, fact, fields.get(b"made", b""))
             fields = yield asked("HGETALL", key)
-            if not fields:
-                return
-            parts = (names.frames, names.rows, names.snapshot)
-            numbers = facts.all_numbers(fields, tag)
-            keys = [key, *(part(number) for number in numbers for part in parts)]
-            is_gone = yield evaluated(REMOVE, keys, fields.get(b"made", b"0"))
 
-    # -- bytes ---------------------------------------------------------------------------------
-
-    def _frame(self, key: bytes, entry: bytes, fields: facts.Fields) -> StoredFrame:
-        body, created, _ = self._opened(_FRAME, fields[b"f"], key, entry)
-        return StoredFrame(_seq(entry), created, body)
-
-    def _row(self, key: bytes, place: bytes, sealed: bytes) -> StoredRow:
-        body, _ = self._opened(_CRC, sealed, key, place)
-        task, kind, number = map(int, place.split(b"."))
-        return StoredRow(task, kind, number, body)
-
-    def _opened(
-        self, layout: struct.Struct, sealed: bytes, key: bytes, place: bytes
-    ) -> tuple[Any, ...]:
-        """Return a body and what stood in front of it; the checksum is the last of that."""
-        head, body = sealed[: layout.size], sealed[layout.size :]
-        if len(head) == layout.size:
-            known = layout.unpack(head)
-            if known[-1] == crc32(body):
-                return body, *known
-        raise CorruptCheckpointError(
-            f"{self._server.address}: {place.decode()} in {key.decode()} does not match its "
-            "checksum. Restore the server's data from a backup; other threads can still be read."
-        )
-
-
-def _sealed(body: bytes) -> bytes:
-    return _CRC.pack(crc32(body)) + body
-
-
-def _seq(entry: bytes) -> int:
-    return int(entry.partition(b"-")[0])
-
-
-def _place(row: StoredRow) -> bytes:
-    return b"%d.%d.%d" % row[:3]
+    def _keys_of_branches(self, fields: Fields, tag: int) -> Iterator[bytes]:
+        names = self._names
+        for branch in facts.all_numbers(fields, tag):
+            yield from (names.frames(branch), names.rows(branch), names.snapshot(branch))
 
 
 def _paired(flat: Sequence[bytes]) -> dict[bytes, bytes]:

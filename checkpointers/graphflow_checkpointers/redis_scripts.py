@@ -155,9 +155,10 @@ for place, key in ipairs(KEYS) do seen[place] = redis.call('HGETALL', key) end
 return seen
 """)
 
-# A thread with all keys of its branches, if there are still just as many as when they were named.
+# A thread with all keys of its branches, if it is the one, with as many, whose keys were named.
 REMOVE: Final = script("""
-if (redis.call('HGET', KEYS[1], 'made') or '0') ~= ARGV[1] then return 0 end
-for _, key in ipairs(KEYS) do redis.call('UNLINK', key) end
-return 1
+local found = redis.call('HMGET', KEYS[1], 'thread', 'made')
+if (found[1] or '') == ARGV[1] and (found[2] or '') == ARGV[2] then
+  for _, key in ipairs(KEYS) do redis.call('UNLINK', key) end
+end
 """)

@@ -1,8 +1,8 @@
 """A Redis or Valkey server as caches and checkpointers use it: one client, any number of callers.
 
 Only core commands and Lua, so that managed services and clusters serve as well. A call that finds
-no server is repeated for a while: a script that was sent may have been carried out although its
-answer was lost, so every script here does nothing the second time.
+no server is repeated for a while. What was sent may have been carried out although its answer was
+lost, so everything that is sent must do nothing more the second time.
 
 asyncio callers are served by threads: a connection of asyncio belongs to one loop, a checkpointer
 to any number of loops and threads.
@@ -32,7 +32,7 @@ Word: TypeAlias = bytes | str | int
 """What commands are made of. Text is ASCII, so that no client can encode it in another way."""
 
 _PASSING: Final = (redis.ConnectionError, redis.TimeoutError, redis.exceptions.ClusterDownError)
-"""What a server that restarts or fails over answers."""
+"""What it is like when a server restarts or another one takes over."""
 _LASTING: Final = (redis.AuthenticationError, redis.exceptions.AuthorizationError)
 """Those of them that waiting does not cure."""
 _ANY: Final = (redis.RedisError, redis.exceptions.RedisClusterException)
@@ -146,16 +146,23 @@ class RedisServer:
             try:
                 return call()
             except _ANY as error:
-                passes = isinstance(error, _PASSING) and not isinstance(error, _LASTING)
-                if not passes or time.monotonic() + pause > last:
+                if not _passes(error) or time.monotonic() + pause > last:
                     raise self._told(error) from error
+                if _is_of_replica(error):
+                    self._reconnect()
             time.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
+
+    def _reconnect(self) -> None:
+        """Look anew who is at the address; a client that was given looks for itself."""
+        if self._is_own and isinstance(self._opened, redis.Redis):
+            self._opened.connection_pool.disconnect()
 
     def _execute(self, *command: Word, of: Any = None) -> Any:
         return (of or self._client()).execute_command(*command, **_AS_BYTES)
 
     def _client(self) -> Any:  # redis-py says of most answers that they may be awaitable
+        """Return the client, unless it was closed."""
         if self._is_closed:
             raise CheckpointError(f"The connection to {self.address} was closed; make a new one.")
         return self._opened
@@ -166,6 +173,7 @@ class RedisServer:
         """Do blocking work on a thread of this server's."""
         import asyncio  # here: a program without a loop does not need it
 
+        self._client()
         return await asyncio.get_running_loop().run_in_executor(self._threads(), work)
 
     def _threads(self) -> ThreadPoolExecutor:
@@ -191,10 +199,19 @@ class RedisServer:
         at = self.address
         if isinstance(error, _LASTING):
             return CheckpointError(f"{at} does not let us in ({error}). Check name and password.")
+        if _is_of_replica(error):
+            return CheckpointError(
+                f"{at} is a replica that may not be written to ({error}). Nothing was changed; "
+                "give graphflow the address of the primary."
+            )
         if isinstance(error, _PASSING):
             return CheckpointError(
                 f"{at} does not answer ({error}); tried for {self._patience:g} s. {self._lost}"
             )
+        return self._refused(error)
+
+    def _refused(self, error: Exception) -> CheckpointError:
+        at = self.address
         if isinstance(error, redis.exceptions.OutOfMemoryError):
             return StoreFullError(f"{at} has no memory left ({error}). {self._full}")
         if "WRONGTYPE" in str(error):
@@ -202,9 +219,19 @@ class RedisServer:
                 f"{at} holds something else under a key of graphflow's; it was not touched. Give "
                 "graphflow a prefix or a database of its own."
             )
-        if isinstance(error, redis.exceptions.MovedError):
+        if isinstance(error, redis.exceptions.MovedError) or str(error).startswith("MOVED"):
             return CheckpointError(
                 f"{at} is part of a cluster: pass redis.RedisCluster.from_url(...) instead of "
                 f"its URL ({error}). Nothing was changed."
             )
         return CheckpointError(f"{at} refuses ({error}). Nothing was changed.")
+
+
+def _passes(error: Exception) -> bool:
+    if isinstance(error, _LASTING):
+        return False
+    return isinstance(error, _PASSING) or _is_of_replica(error)
+
+
+def _is_of_replica(error: Exception) -> bool:
+    return isinstance(error, redis.exceptions.ReadOnlyError) or "READONLY" in str(error)

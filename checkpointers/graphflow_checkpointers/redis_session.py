@@ -11,17 +11,16 @@ rows, is fetched with the branches in one step.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 from graphflow.errors import AlreadyAnswered, CheckpointConflict, HeadMoved
+from graphflow_checkpointers.redis_entries import Fields
 from graphflow_checkpointers.redis_scripts import COMMIT
 from graphflow_checkpointers.redis_server import RedisServer, Script, Word
 
 Wish: TypeAlias = Callable[["Session"], Any]
 """What an operation yields."""
-Rows: TypeAlias = Mapping[bytes, bytes]
-"""The hash of a branch's rows."""
 
 
 class Step(NamedTuple):
@@ -55,7 +54,7 @@ class Session:
     def __init__(self, server: RedisServer) -> None:
         self._server = server
         self._gathered: list[Step] | None = None
-        self.view: dict[int, Rows] | None = None
+        self.view: dict[int, Fields] | None = None
         """In a transaction that reads: rows by branch, as of the moment when these were read."""
 
     def begin(self, write: bool) -> None:
@@ -113,13 +112,17 @@ def _refused(step: Step, code: str, found: bytes, wanted: bytes) -> CheckpointCo
             "used."
         )
     if code == "taken":
-        return HeadMoved(
-            f"{step.subject} already: another run made it first. Nothing was stored; load the "
-            "thread again."
-        )
+        return name_taken(step.subject)
     if code == "gone":
         return HeadMoved("The thread was deleted while a run was going on; nothing was stored.")
     return HeadMoved(
         f"The branch is at {found.decode()}, not at {wanted.decode()}: another run or edit "
         "committed first. Nothing was stored; load the thread again."
+    )
+
+
+def name_taken(subject: str) -> HeadMoved:
+    """Return the refusal of a branch; the subject is "Thread 't' has a branch 'main'"."""
+    return HeadMoved(
+        f"{subject} already: another run made it first. Nothing was stored; load the thread again."
     )

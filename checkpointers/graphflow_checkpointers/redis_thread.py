@@ -14,16 +14,15 @@ Texts are JSON in ASCII, so that any text is a name. Numbers of branches are hex
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from typing import Any, Final
 
 from graphflow.checkpoint.protocol import Branch
 from graphflow.errors import StoreTooNewError
+from graphflow_checkpointers.redis_entries import Fields
 from graphflow_checkpointers.redis_names import field_of, numbered_branch
 
 FORMAT: Final = 1
 """Version of what is kept, here and elsewhere."""
-Fields = Mapping[bytes, bytes]
 _BRANCH: Final = b"branch:"
 
 

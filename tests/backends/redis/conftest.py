@@ -65,15 +65,8 @@ class Server:
 
     def kill(self) -> None:
         """End it without a word of warning."""
-        assert self.process is not None
-        self.process.kill()
-        self.process.wait(READY_WITHIN)
-        self.process = None
-
-    def stop(self) -> None:
-        """End it as `SHUTDOWN` would."""
         if self.process is not None:
-            self.process.terminate()
+            self.process.kill()
             self.process.wait(READY_WITHIN)
             self.process = None
 
@@ -82,14 +75,14 @@ class Proxy:
     """Stands between clients and a server, and can lose an answer: the connection breaks instead.
 
     Args:
-        port: The server's.
+        port: The server's; it may change, for connections to come.
     """
 
     def __init__(self, port: int) -> None:
         self.has_lost = False
         self.answers = 0
         """How many there were; a long one may count as several."""
-        self._server_port = port
+        self.server_port = port
         self._lock = threading.Lock()
         self._answers_left: int | None = None
         self._then: Callable[[], object] = bool
@@ -107,13 +100,12 @@ class Proxy:
         with suppress(OSError):  # closed
             while True:
                 client, _ = self._listener.accept()
-                server = socket.create_connection(("127.0.0.1", self._server_port))
+                server = socket.create_connection(("127.0.0.1", self.server_port))
                 self._sockets += client, server
-                for ends in ((client, server), (server, client)):
-                    threading.Thread(target=self._carry, args=ends, daemon=True).start()
+                for way in ((client, server, False), (server, client, True)):
+                    threading.Thread(target=self._carry, args=way, daemon=True).start()
 
-    def _carry(self, source: socket.socket, target: socket.socket) -> None:
-        is_answer = source.getpeername()[1] == self._server_port
+    def _carry(self, source: socket.socket, target: socket.socket, is_answer: bool) -> None:
         with suppress(OSError):
             while data := source.recv(1 << 16):
                 if is_answer and self._is_lost():
@@ -159,7 +151,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     server = Server(tmp_path_factory.mktemp("valkey"))
     server.start()
     yield server.url
-    server.stop()
+    server.kill()
 
 
 @pytest.fixture
@@ -186,7 +178,7 @@ def start_server(tmp_path: Path) -> Iterator[Callable[..., Server]]:
 
     yield start
     for server in started:
-        server.stop()
+        server.kill()
 
 
 @pytest.fixture
@@ -212,7 +204,15 @@ def cluster_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     _join(servers)
     yield servers[0].url
     for server in servers:
-        server.stop()
+        server.kill()
+
+
+@pytest.fixture(scope="session")
+def cluster(cluster_url: str) -> Iterator[redis.RedisCluster]:
+    """A client of the cluster."""
+    client = redis.RedisCluster.from_url(cluster_url)
+    yield client
+    client.close()
 
 
 def _join(servers: list[Server]) -> None:

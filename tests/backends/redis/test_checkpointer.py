@@ -343,11 +343,17 @@ def driven(operation: Operation[Any], received: Any) -> Operation[Any]:
         return stop.value
 
 
-def test_frames_are_read_page_by_page(store: RedisCheckpointer, raw: Any) -> None:
-    branch = line(store, "t", *range(2500))
-    calls = raw.info("commandstats")["cmdstat_xrange"]["calls"]
-    assert store.run(store.frames(branch.id, 99, 2450)) == stored(*range(100, 2451))
-    assert raw.info("commandstats")["cmdstat_xrange"]["calls"] - calls == 3
+@pytest.mark.parametrize(("size", "pages"), [(0, 3), (10_000, 7)])
+def test_frames_are_read_in_pages_and_long_ones_in_more(
+    store: RedisCheckpointer, raw: Any, size: int, pages: int
+) -> None:
+    branch = store.run(store.create_branch("t", "", MAIN, None, -1))
+    frames = [StoredFrame(seq, 1.5, bytes(size)) for seq in range(650)]
+    store.run(store.append(branch.id, -1, frames, drop_rows=False))
+    calls = raw.info("commandstats").get("cmdstat_xrange", {"calls": 0})["calls"]
+    assert store.run(store.frames(branch.id, -1, 9999)) == frames
+    assert raw.info("commandstats")["cmdstat_xrange"]["calls"] - calls == pages
+    assert store.run(store.frames(branch.id, 10, 500)) == frames[11:501]
 
 
 def test_a_commit_is_one_round_trip_and_the_first_one_of_a_thread_two(

@@ -24,6 +24,6 @@ class TestOneServer(StoreConformance):
 
 class TestCluster(TestOneServer):
     @pytest.fixture(autouse=True)
-    def place(self, cluster_url: str, prefix: str) -> None:
-        self.source = redis.RedisCluster.from_url(cluster_url)
+    def place(self, cluster: redis.RedisCluster, prefix: str) -> None:
+        self.source = cluster
         self.prefix = prefix

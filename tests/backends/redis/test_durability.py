@@ -15,8 +15,8 @@ from graphflow_checkpointers.redis import RedisCheckpointer, RedisDurabilityWarn
 Servers = Callable[..., Any]
 
 
-def open_and_close(url: str, **options: Any) -> None:
-    RedisCheckpointer(url, **options).close()
+def open_and_close(url_or_client: Any, **options: Any) -> None:
+    RedisCheckpointer(url_or_client, **options).close()
 
 
 def limited(server: Any, *rules: str) -> str:
@@ -94,19 +94,17 @@ def test_a_server_that_tells_nothing_is_warned_of(start_server: Servers) -> None
         open_and_close(url)
 
 
-def test_every_server_of_a_cluster_is_looked_at(cluster_url: str) -> None:
-    client: Any = redis.RedisCluster.from_url(cluster_url)
-    last = client.get_redis_connection(client.get_primaries()[-1])
-    last.config_set("appendfsync", "always")
+def test_every_server_of_a_cluster_is_looked_at(cluster: Any) -> None:
+    first, last = map(cluster.get_redis_connection, cluster.get_primaries())
     try:
+        last.config_set("appendfsync", "always")
         with pytest.raises(CheckpointError, match="appendfsync everysec"):
-            RedisCheckpointer(client, durability="full")
-        client.get_redis_connection(client.get_primaries()[0]).config_set("appendfsync", "always")
-        RedisCheckpointer(client, durability="full").close()
+            open_and_close(cluster, durability="full")
+        first.config_set("appendfsync", "always")
+        open_and_close(cluster, durability="full")
     finally:
-        for node in client.get_primaries():
-            client.get_redis_connection(node).config_set("appendfsync", "everysec")
-        client.close()
+        first.config_set("appendfsync", "everysec")
+        last.config_set("appendfsync", "everysec")
 
 
 def test_another_durability_is_refused(url: str) -> None:

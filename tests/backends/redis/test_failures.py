@@ -125,6 +125,27 @@ def test_a_server_that_hangs_is_told(start_server: Servers) -> None:
         assert store.run(store.threads()) == []
 
 
+def test_a_server_that_became_a_replica_is_left_for_the_one_at_its_address(
+    start_server: Servers, proxy: Any
+) -> None:
+    old, new = start_server(), start_server()
+    proxy.server_port = old.port
+    with RedisCheckpointer(proxy.url, patience=30) as store:
+        store.run(wish("REPLICAOF", "127.0.0.1", new.port))
+        proxy.server_port = new.port
+        store.run(store.create_branch("t", "", MAIN, None, -1))
+    with RedisCheckpointer(new.url) as store:
+        assert store.run(store.threads()) == ["t"]
+
+
+def test_a_replica_is_told_and_what_to_do(start_server: Servers) -> None:
+    old, new = start_server(), start_server()
+    with RedisCheckpointer(old.url, patience=0) as store:
+        store.run(wish("REPLICAOF", "127.0.0.1", new.port))
+        with pytest.raises(CheckpointError, match="address of the primary"):
+            store.run(store.create_branch("t", "", MAIN, None, -1))
+
+
 def test_a_full_server_keeps_what_was_committed_and_the_run_goes_on_later(
     start_server: Servers,
 ) -> None:
@@ -133,7 +154,7 @@ def test_a_full_server_keeps_what_was_committed_and_the_run_goes_on_later(
         limits = iter(["1mb", "0"])
 
         def limit() -> None:
-            store.run(setting("maxmemory", next(limits)))
+            store.run(wish("CONFIG SET", "maxmemory", next(limits)))
 
         app = line(("a", writes("a")), ("fill", does(limit)), ("b", writes("b"))).compile(store)
         with pytest.raises(StoreFullError, match="This superstep is not stored"):
@@ -143,8 +164,9 @@ def test_a_full_server_keeps_what_was_committed_and_the_run_goes_on_later(
         assert blocking(app, None)["log"] == ["a after 0", "done", "b after 2"]
 
 
-def setting(name: str, value: str) -> Operation[None]:
-    yield lambda session: session.ask("CONFIG SET", name, value)
+def wish(*command: str | int) -> Operation[None]:
+    """Have the server do something that no store asks for."""
+    yield lambda session: session.ask(*command)
 
 
 # -- answers that are lost ---------------------------------------------------------------------
@@ -261,6 +283,16 @@ def test_a_thread_whose_removal_is_repeated_is_gone(
     store.run(store.remove_thread("t"))
     assert proxy.has_lost
     assert store.run(store.threads()) == []
+
+
+def test_a_thread_that_is_made_anew_before_its_removal_is_repeated_stays(
+    store: RedisCheckpointer, other: RedisCheckpointer, branch: Branch, proxy: Any
+) -> None:
+    anew = other.create_branch("t", "", MAIN, None, -1)
+    proxy.lose(1, then=lambda: other.run(anew))
+    store.run(store.remove_thread("t"))
+    assert proxy.has_lost
+    assert [found.head for found in store.run(store.branches("t"))] == [-1]
 
 
 def test_everything_that_is_read_can_be_read_again(

@@ -13,7 +13,7 @@ import pytest
 from graphflow import (
     START,
     AIMessage,
-    AlreadyAnswered,
+    CheckpointConflict,
     Checkpointer,
     Command,
     CompiledStateGraph,
@@ -149,7 +149,7 @@ def test_an_answer_is_used_once(store: RedisCheckpointer) -> None:
     def reply(number: int) -> bool:
         try:
             app.invoke(Command(resume={question.id: f"answer {number}"}), THREAD)
-        except AlreadyAnswered:
+        except CheckpointConflict:
             return False
         return True
 
