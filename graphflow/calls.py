@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from graphflow.engine.turn import Options
 from graphflow.events import LIVE, Event
@@ -15,11 +14,11 @@ from graphflow.state.schema import Schema
 from graphflow.types import INTERRUPT, Config, Durability, Interrupt
 
 MODES = ("values", "updates", "custom", "messages", "tools", "tasks", "checkpoints", "debug")
+NO_MODES: frozenset[str] = frozenset()
 _NOT_METADATA = ("thread_id", "checkpoint_ns", "checkpoint_id", "checkpoint_map", "branch")
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(NamedTuple):
     """What one call of `stream` or `invoke` asks for."""
 
     config: Config
@@ -41,10 +40,21 @@ class Call:
     scope: tuple[str, ...] = ()
     """The graphs around the one that is called."""
 
-    def options(self, records: bool) -> Options:
-        """Return what the machine needs to know."""
+    def options(
+        self, records: bool, identity: str = "", forwarded: frozenset[str] = frozenset()
+    ) -> Options:
+        """Return what the machine needs to know.
+
+        Args:
+            records: Whether there is a store to commit to.
+            identity: What makes the ids of its tasks its own.
+            forwarded: Modes that listeners of the run around this one want to hear.
+        """
+        modes = frozenset((*self.modes, *self.printed)) if self.modes or self.printed else NO_MODES
         return Options(
-            modes=frozenset((*self.modes, *self.printed)) - LIVE,
+            identity=identity,
+            ns=self.scope,
+            modes=(modes | forwarded) - LIVE,
             records=records,
             recursion_limit=self.config.get("recursion_limit", 10007),
             interrupt_before=self.interrupt_before,

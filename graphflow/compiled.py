@@ -298,8 +298,10 @@ class CompiledStateGraph(ThreadAccess):
         checked_choice("version", version, ("v1", "v2"))
         if unknown:
             raise TypeError(f"Unknown option {next(iter(unknown))!r} of invoke() or stream().")
-        around = {} if nested is None else nested.task.config()
-        merged = checked_limits(merge_configs(around, self.config, config))
+        around = {} if nested is None else nested.task.run.config
+        merged = around
+        if config or self.config or nested is None:
+            merged = checked_limits(merge_configs(around, self.config, config))
         warn_without_store(durability, nested is not None or self._store() is not None)
         printed = (print_mode,) if isinstance(print_mode, str) else tuple(print_mode)
         if debug or (debug is None and self.debug):

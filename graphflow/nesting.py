@@ -49,6 +49,11 @@ class Nested(NamedTuple):
     levels: tuple[Level, ...] = ()
     """Checkpoints from which it, and graphs inside it, go on instead of beginning anew."""
 
+    @property
+    def identity(self) -> str:
+        """What makes its tasks' ids its own where it keeps nothing."""
+        return "\x1f".join((self.task.run.thread, *self.scope))
+
 
 def nest(checkpointer: Any, config: Config | None, task: TaskContext | None) -> Nested | None:
     """Return where a call belongs; None: it is no part of the run around it.
@@ -69,11 +74,11 @@ def nest(checkpointer: Any, config: Config | None, task: TaskContext | None) -> 
     place = _kept_place(task) if is_kept else f"{task.task.name}:{task.task.id}"
     call, task.calls = task.calls, task.calls + 1
     scope = (*around.scope, place, *((str(call),) if call else ()))
-    parents = {
-        **around.parents,
-        "|".join(around.scope): checkpoint_id(task.task.head, around.ordinal),
-    }
     store = None if checkpointer is False else around.checkpoints
+    parents: Mapping[str, str] = {}
+    if store is not None:
+        own = checkpoint_id(task.task.head, around.ordinal)
+        parents = {**around.parents, "|".join(around.scope): own}
     levels = _levels(around.travel, task, call)
     return Nested(task, scope, store, is_kept, parents, around.durability, levels)
 
@@ -96,10 +101,8 @@ def open_nested(
 ) -> Operation[Opened]:
     """Make a nested run ready: go on with an unfinished or finished one, or take new input."""
     store, around = nested.store, nested.task.run
-    options = options._replace(ns=nested.scope)
     if store is None:
-        identity = "\x1f".join((around.thread, *nested.scope, *nested.parents.values()))
-        machine = Machine(plan, options._replace(identity=identity), Start(plan.initial()))
+        machine = Machine(plan, options, Start(plan.initial()))
         return Opened(machine, turn_of(machine, None, read_input(plan, given), {}), None, None)
     options = options._replace(metadata={**options.metadata, "parents": dict(nested.parents)})
     place = Place(around.thread, "|".join(nested.scope))

@@ -65,10 +65,12 @@ class Run:
     # -- opening -------------------------------------------------------------------------------
 
     def _opening(self) -> Operation[Opened]:
+        nested = self.nested
+        if nested is not None:
+            forwarded = nested.task.run.forwarded
+            options = self.call.options(self.store is not None, nested.identity, forwarded)
+            return open_nested(self.plan, options, self.given, self.codec, nested)
         options = self.call.options(self.store is not None)
-        if self.nested is not None:
-            options = options._replace(modes=options.modes | self.nested.task.run.forwarded)
-            return open_nested(self.plan, options, self.given, self.codec, self.nested)
         place = None if self.store is None else place_of(self.call.config)
         return open_run(self.plan, options, self.given, self.store, self.codec, place)
 

@@ -14,21 +14,23 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Generator
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future, wait
+from contextlib import suppress
 from contextvars import copy_context
 from types import CoroutineType
 from typing import Any, NamedTuple
 
 from graphflow.drivers.caching import key_of, recalled, remembered
 from graphflow.drivers.call import Blocking, acarry, carry, done, swallowed
+from graphflow.drivers.workers import Workers
 from graphflow.engine.machine import Machine
 from graphflow.engine.retries import retry_wait
 from graphflow.engine.turn import Outcome
-from graphflow.errors import DriftError, GraphInterrupt
+from graphflow.errors import CheckpointError, DriftError, GraphInterrupt
 from graphflow.graph.tasks import TaskSpec
 from graphflow.ids import digest
 from graphflow.injection import injected
-from graphflow.runtime import RunContext, TaskContext, enter_task
+from graphflow.runtime import RunContext, TaskContext, current_or_none, enter_task
 from graphflow.types import Interrupt
 
 Path = tuple[int, ...]
@@ -88,16 +90,16 @@ class CallView:
 class CallContext(TaskContext):
     """One attempt of a call: like that of a node, inside the node that made the call."""
 
-    __slots__ = ("_place", "_root")
+    __slots__ = ("_around", "_place")
 
-    def __init__(self, run: RunContext, view: CallView, root: TaskContext, place: Path) -> None:
+    def __init__(self, run: RunContext, view: CallView, around: TaskContext, place: Path) -> None:
         super().__init__(run, view)
-        self._root = root
+        self._around = around
         self._place = place
 
     @property
     def root(self) -> TaskContext:
-        return self._root
+        return self._around.root
 
     @property
     def place(self) -> Path:
@@ -109,7 +111,7 @@ class CallContext(TaskContext):
 
     def touch(self, *, is_heartbeat: bool = False) -> None:
         super().touch(is_heartbeat=is_heartbeat)
-        self.root.touch(is_heartbeat=is_heartbeat)
+        self._around.touch(is_heartbeat=is_heartbeat)
 
 
 class TaskCall:
@@ -118,7 +120,6 @@ class TaskCall:
     Args:
         machine: The run.
         spec: What is called.
-        root: The node that makes the call, directly or in another call.
         around: The node or call that makes it.
         place: Which call of the node it is.
         given: Its arguments: by place, and by name.
@@ -128,17 +129,18 @@ class TaskCall:
         self,
         machine: Machine,
         spec: TaskSpec,
-        root: TaskContext,
         around: TaskContext,
         place: Path,
         given: tuple[tuple[Any, ...], dict[str, Any]],
     ) -> None:
         self.machine = machine
         self.spec = spec
-        self.root = root
+        self.around = around
+        self.root = around.root
+        """The node that makes the call, directly or in another call."""
         self.place = place
         self.given = given
-        self.view = CallView(spec, root, around, place)
+        self.view = CallView(spec, self.root, around, place)
 
     def steps(self, offload: bool) -> Steps:
         """Perform the call. Yields coroutines, `Blocking` calls, `Pause` and `Ended`.
@@ -153,13 +155,22 @@ class TaskCall:
         except Exception as error:
             self._tell(teller.call_ends(self.view, error, None, time.time()))
             raise
-        yield Ended(self, returned)
+        yield from self._noted(returned)
         if is_cached:
             self._tell(teller.call_recalled(self.view, returned))
         else:
             self._tell(teller.call_ends(self.view, None, returned, time.time()))
-        self.root.touch()
+        self.around.touch()
         return returned
+
+    def _noted(self, returned: Any) -> Steps:
+        try:
+            yield Ended(self, returned)
+        except CheckpointError as error:  # what is not noted is not recalled either
+            task: Any = self.root.task
+            task.recalled.pop(self.place, None)
+            error.add_note(f"While the result of task '{self.spec.name}' was noted.")
+            raise
 
     def note(self, returned: Any) -> Any:
         """Return the commit that notes the result; None: there is no store."""
@@ -186,19 +197,23 @@ class TaskCall:
         return returned, False
 
     def _attempts(self, offload: bool) -> Steps:
+        view, waited = self.view, 0.0
+        view.since = began = time.time()
         while True:
             try:
                 return (yield from self._attempt(offload))
             except Exception as error:
                 jitter = random.uniform(0, 1)
-                wait = retry_wait(self.spec.retry, error, self.view.attempt, jitter)
-                if wait is None:
+                elapsed = max(time.time() - began, waited)  # waits that take no time count, too
+                pause = retry_wait(self.spec.retry, error, view.attempt, jitter, elapsed)
+                if pause is None:
                     raise
-            yield Pause(wait)
-            self.view.attempt += 1
+            yield Pause(pause)
+            waited += pause
+            view.attempt += 1
 
     def _attempt(self, offload: bool) -> Steps:
-        context = CallContext(self.root.run, self.view, self.root, self.place)
+        context = CallContext(self.root.run, self.view, self.around, self.place)
         _calls_of(self.root).counts.pop(self.place, None)
         enter_task(context)
         returned = self._begin(context, offload)
@@ -231,10 +246,10 @@ class CallFuture(Future[Any]):
     never wait for a free thread.
     """
 
-    def __init__(self, call: TaskCall, run: Any) -> None:
+    def __init__(self, call: TaskCall, caller: Caller) -> None:
         super().__init__()
         self._call = call
-        self._run = run
+        self._caller = caller
         self._own = copy_context()
         self._is_taken = threading.Lock()
 
@@ -243,7 +258,7 @@ class CallFuture(Future[Any]):
         if not self._is_taken.acquire(blocking=False) or not self.set_running_or_notify_cancel():
             return
         try:
-            result = self._own.run(carry, self._call.steps(False), self._run)
+            result = self._own.run(carry, self._call.steps(False), self._caller.do)
         except BaseException as error:  # goes to who waits for it
             self.set_exception(error)
         else:
@@ -252,8 +267,20 @@ class CallFuture(Future[Any]):
     def result(self, timeout: float | None = None) -> Any:
         """Return what the task returned, or raise what it raised."""
         if timeout is None:
-            self.perform()
+            self._hasten()
         return super().result(timeout)
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """Return what the task raised; None: it returned."""
+        if timeout is None:
+            self._hasten()
+        return super().exception(timeout)
+
+    def _hasten(self) -> None:
+        if self._caller.may_perform:
+            self.perform()
+        while self._caller.may_grow and not wait([self], _PATIENCE).done:
+            self._caller.grow()
 
 
 class Caller(ABC):
@@ -261,6 +288,10 @@ class Caller(ABC):
 
     machine: Machine
     context: RunContext
+    max_concurrency: int | None = None
+    """The most calls of nodes that are performed at once; None: as many as there are."""
+    callers: Workers | None = None
+    """Threads for calls that blocking code makes."""
 
     def call(
         self, spec: TaskSpec, around: TaskContext, given: tuple[tuple[Any, ...], dict[str, Any]]
@@ -282,21 +313,45 @@ class Caller(ABC):
         known = getattr(root.task, "recalled", {}).get(place)
         if known is not None:
             return _done(loop, _same(spec, around, place, known))
-        call = TaskCall(self.machine, spec, root, around, place, given)
+        call = TaskCall(self.machine, spec, around, place, given)
         future = self._begin(call, loop)
         _calls_of(root).made.append(future)
         return future
 
     def _begin(self, call: TaskCall, loop: Any) -> Any:
         if loop is not None:
-            return self.begin_on_loop(call, loop)
-        future = CallFuture(call, self._for_call)
+            future = self.begin_on_loop(call, loop)
+            future.add_done_callback(_looked_at)
+            return future
+        future = CallFuture(call, self)
         self.begin_in_thread(future)
         return future
 
     def begin_on_loop(self, call: TaskCall, loop: Any) -> Any:
         """Begin a call that code on `loop` makes."""
         return loop.create_task(acarry(call.steps(True), self._afor_call))
+
+    @property
+    def may_perform(self) -> bool:
+        """Whether who waits for a call performs it himself, if nobody has begun it.
+
+        Where there is a limit, only a call does: it has the room that it needs for that. A node has
+        none, and need not: calls that nodes make are begun in their order.
+        """
+        context = current_or_none()
+        return self.max_concurrency is None or (context is not None and depth(context.place) > 0)
+
+    @property
+    def may_grow(self) -> bool:
+        """Whether calls wait for a thread that may be started."""
+        callers = self.callers
+        return callers is not None and callers.count < callers.limit and not callers.jobs.empty()
+
+    def grow(self) -> None:
+        """Start more threads for calls: those that there are seem to wait for something."""
+        with _lock:
+            if self.callers is not None:
+                self.callers.grow()
 
     @abstractmethod
     def begin_in_thread(self, future: CallFuture) -> None:
@@ -314,7 +369,8 @@ class Caller(ABC):
         """Wait for the next attempt of a call."""
         time.sleep(seconds)
 
-    def _for_call(self, wanted: Any) -> Any:
+    def do(self, wanted: Any) -> Any:
+        """Do what a call wants that blocking code made."""
         if isinstance(wanted, Ended):
             return self.note(wanted)
         assert isinstance(wanted, Pause)  # a blocking function is called where it is performed
@@ -368,8 +424,7 @@ def _end_of(future: Any) -> Steps:
 
 
 def _waited(future: CallFuture) -> None:
-    future.perform()
-    if not future.cancelled():
+    with suppress(CancelledError):
         future.exception()
 
 
@@ -379,11 +434,29 @@ async def _awaited(future: Any) -> None:
     await asyncio.wait([future])
 
 
+_PATIENCE = 0.0005
+"""Seconds of waiting for a call after which more threads are called."""
+
+_lock = threading.Lock()
+
+
 def _calls_of(root: TaskContext) -> Calls:
     if root.called is None:
-        root.called = Calls()
+        with _lock:  # parts of a node run side by side
+            root.called = root.called or Calls()
     calls: Calls = root.called
     return calls
+
+
+def depth(place: Path) -> int:
+    """Return in how many calls a place is; negative numbers are parts of a node, no calls."""
+    return sum(number >= 0 for number in place)
+
+
+def _looked_at(future: Any) -> None:
+    """Look at the error of a call, lest asyncio complains that nobody did."""
+    if not future.cancelled():
+        future.exception()
 
 
 def _same(spec: TaskSpec, around: TaskContext, place: Path, known: tuple[str, Any]) -> Any:

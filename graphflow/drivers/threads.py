@@ -32,7 +32,7 @@ class ThreadDriver(Driver):
 
     def __init__(self, *given: Any) -> None:
         super().__init__(*given)
-        self.workers = Workers(self.max_concurrency)
+        self.workers: Workers | None = None
         self.arrived: SimpleQueue[Outcome | Event | BaseException] = SimpleQueue()
         self.noting = threading.Lock()
         """Held by who tells the machine something while tasks run elsewhere."""
@@ -80,8 +80,9 @@ class ThreadDriver(Driver):
         except CheckpointError as lost:
             raise self.blamed(lost)  # noqa: B904  # it has its cause
         finally:
-            self.workers.withdraw()
-            self.workers.close()
+            if self.workers is not None:
+                self.workers.withdraw()
+                self.workers.close()
             if self.callers is not None:
                 self.callers.close()
             self._finish_saving()
@@ -121,6 +122,8 @@ class ThreadDriver(Driver):
 
     def _hand_out(self, task: Task) -> None:
         self.running += 1
+        if self.workers is None:
+            self.workers = Workers(self.max_concurrency)
         self.workers.submit(_Job(self, task, copy_context()))
 
     def _gather(self, wake_at: float | None) -> Any:
@@ -153,11 +156,12 @@ class ThreadDriver(Driver):
             except Empty:
                 if wake_at is not None and time.time() >= wake_at:
                     return None
-                self.workers.grow()
+                if self.workers is not None:
+                    self.workers.grow()
 
     def _patience(self, wake_at: float | None) -> float | None:
-        can_grow = self.workers.count < self.workers.limit and not self.workers.jobs.empty()
-        if can_grow:
+        workers = self.workers
+        if workers is not None and workers.count < workers.limit and not workers.jobs.empty():
             return _PATIENCE
         return None if wake_at is None else max(0.0, wake_at - time.time())
 
@@ -168,7 +172,8 @@ class ThreadDriver(Driver):
         """
         if self.machine.is_late:
             return
-        self.running -= self.workers.withdraw()
+        if self.workers is not None:
+            self.running -= self.workers.withdraw()
         while self.running:
             outcomes: Sequence[Outcome] = yield from self._gather(None)
             with self.noting:

@@ -46,6 +46,8 @@ class Workers:
     def withdraw(self) -> int:
         """Take back the jobs that no thread has begun; return how many."""
         taken = 0
+        if self.jobs.empty():
+            return taken
         with suppress(Empty):
             while True:
                 self.jobs.get_nowait()

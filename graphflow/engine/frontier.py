@@ -22,14 +22,16 @@ class Waiting:
     __slots__ = ("arrived", "deferred", "plan")
 
     def __init__(
-        self, plan: Plan, joins: Mapping[str, tuple[str, ...]], deferred: Iterable[str]
+        self, plan: Plan, joins: Mapping[str, tuple[str, ...]], deferred: Sequence[str]
     ) -> None:
         self.plan = plan
-        names = {join.name: index for index, join in enumerate(plan.joins)}
-        self.arrived = {
-            names[name]: dict.fromkeys(sources) for name, sources in joins.items() if name in names
-        }
-        self.deferred = dict.fromkeys(name for name in deferred if name in plan.nodes)
+        self.arrived: dict[int, dict[str, None]] = {}
+        self.deferred: dict[str, None] = {}
+        if joins:
+            names = {join.name: index for index, join in enumerate(plan.joins)}
+            self.arrived = {names[n]: dict.fromkeys(joins[n]) for n in joins if n in names}
+        if deferred:
+            self.deferred = {name: None for name in deferred if name in plan.nodes}
 
     def arrive(self, index: int, source: str) -> None:
         """Note for a join that `source` has finished."""

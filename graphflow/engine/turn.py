@@ -43,9 +43,9 @@ class Task:
     What changes when it runs again: `answers`, `asked`, `replies` and `attempt`.
     """
 
-    __slots__ = ("answers", "arg", "asked", "attempt", "failure", "head", "identify", "index",
-                 "is_send", "node", "place", "recalled", "replies", "since", "step", "steps_left",
-                 "timeout", "values")  # fmt: skip
+    __slots__ = ("_id", "answers", "arg", "asked", "attempt", "failure", "head", "identify",
+                 "index", "is_send", "node", "place", "recalled", "replies", "since", "step",
+                 "steps_left", "timeout", "values")  # fmt: skip
 
     def __init__(
         self,
@@ -88,6 +88,7 @@ class Task:
         """When the first attempt began, if there was more than one."""
         self.failure: NodeError | None = None
         """Of an error handler: what it handles."""
+        self._id = ""
 
     @property
     def name(self) -> str:
@@ -97,7 +98,9 @@ class Task:
     @property
     def id(self) -> str:
         """32 hex digits, the same in every replay of the same checkpoint."""
-        return self.identify(self)
+        if not self._id:
+            self._id = self.identify(self)
+        return self._id
 
     @property
     def path(self) -> tuple[Any, ...]:
