@@ -20,7 +20,6 @@ from collections.abc import Callable, Sequence
 from functools import partial, update_wrapper
 from typing import TYPE_CHECKING, Any, get_type_hints, overload
 
-from graphflow.checkpoint.protocol import Checkpointer
 from graphflow.compiled import CompiledStateGraph
 from graphflow.drivers.caching import namespace_of
 from graphflow.graph.callables import callee_of, check_timeout, name_of
@@ -50,9 +49,9 @@ class TaskFunction:
     """A function that a running node calls by the engine. Made by `@task`."""
 
     def __init__(self, function: Callable[..., Any], spec: TaskSpec) -> None:
+        update_wrapper(self, function)  # first: it brings the attributes of a callable object
         self.func = function
         self.spec = spec
-        update_wrapper(self, function)
         self.name = self.__name__ = spec.name
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -117,6 +116,9 @@ def task(
     retry, limit = policies(retry_policy), timeout_policy(timeout)
 
     def decorate(target: Any) -> TaskFunction:
+        if isinstance(target, TaskFunction):  # the same function on other terms
+            target = target.func
+        _register_hints(target)
         return TaskFunction(target, task_spec(target, name, retry, cache_policy, limit))
 
     return decorate if function is None else decorate(function)
@@ -136,6 +138,9 @@ class entrypoint:  # noqa: N801  # a decorator, known by this name
         cache_policy: When a result of the whole may serve again.
         retry_policy: When it runs again after an error.
         timeout: Seconds, a `timedelta` or a `TimeoutPolicy`; for `async def` only.
+
+    Raises:
+        TypeError: It is used without parentheses.
     """
 
     final = Final
@@ -151,6 +156,9 @@ class entrypoint:  # noqa: N801  # a decorator, known by this name
         retry_policy: RetryPolicy | Sequence[RetryPolicy] | None = None,
         timeout: Any = None,
     ) -> None:
+        if inspect.isroutine(checkpointer):
+            name = checkpointer.__name__
+            raise TypeError(f"Write `@entrypoint()`, with parentheses, above `{name}`.")
         self.checkpointer = checkpointer
         self.store = store
         self.cache = cache
@@ -167,7 +175,8 @@ class entrypoint:  # noqa: N801  # a decorator, known by this name
             ValueError: It takes no input, or has a timeout and is not asynchronous.
         """
         declaration = self._declaration(function)
-        graph = CompiledStateGraph(
+        _register_hints(function)
+        return CompiledStateGraph(
             declaration,
             make_plan(declaration),
             checkpointer=self.checkpointer,
@@ -175,9 +184,6 @@ class entrypoint:  # noqa: N801  # a decorator, known by this name
             cache=self.cache,
             context_schema=self.context_schema,
         )
-        if isinstance(self.checkpointer, Checkpointer):
-            _register_hints(function)
-        return graph
 
     def _declaration(self, function: Callable[..., Any]) -> Declaration:
         if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):

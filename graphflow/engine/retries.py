@@ -42,11 +42,13 @@ def retry_wait(
         if policy is None:
             return None
         gives_up = policy.stop or tenacity.stop_after_attempt(policy.max_attempts)
-        wait = None if gives_up(state) else _wait(policy, state, jitter)
+        wait = state.upcoming_sleep = _wait(policy, state, jitter)
+        if gives_up(state):
+            return None
     except Exception as failure:  # of the user's strategy: the node's error is what counts
         error.add_note(f"The retry policy could not tell whether to try again: {failure!r}.")
         return None
-    return None if wait is None else max(wait, getattr(error, "retry_after", None) or 0.0)
+    return max(wait, getattr(error, "retry_after", None) or 0.0)
 
 
 def _state(error: Exception, attempt: int, elapsed: float) -> Any:

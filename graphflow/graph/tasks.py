@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +20,7 @@ class TaskSpec:
     name: str
     callee: Callee
     inject: tuple[tuple[str, int], ...]
-    """Parameters that the run can fill in, with their places; keyword-only ones come last."""
+    """Parameters that the run can fill in, with their places; those of keywords come last."""
     retry: tuple[RetryPolicy, ...] = ()
     cache: Any = None
     """Its `CachePolicy`."""
@@ -65,4 +66,9 @@ def _injectable(target: Any) -> tuple[tuple[str, int], ...]:
         parameters = inspect.signature(target).parameters
     except ValueError:  # of C, and without a signature
         return ()
-    return tuple((name, at) for at, name in enumerate(parameters) if name in INJECTABLE)
+    given = INJECTABLE - {"error"}  # a task is no error handler
+    return tuple(
+        (name, sys.maxsize if parameter.kind is parameter.KEYWORD_ONLY else at)
+        for at, (name, parameter) in enumerate(parameters.items())
+        if name in given
+    )
