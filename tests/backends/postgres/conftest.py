@@ -180,6 +180,20 @@ def store(dsn: str) -> Iterator[PostgresCheckpointer]:
         yield store
 
 
+@pytest.fixture
+def until_somebody_waits(sql: Callable[..., list[Any]]) -> Callable[[], None]:
+    """Wait until a connection waits for another one's transaction; at most 20 seconds."""
+
+    def wait() -> None:
+        for _ in range(1000):
+            if sql("SELECT 1 FROM pg_locks WHERE NOT granted"):
+                return
+            time.sleep(0.02)
+        pytest.fail("Nobody waits.")
+
+    return wait
+
+
 class Wire:
     """A way to the server on which round trips are counted, and connections cut.
 
@@ -258,3 +272,11 @@ def wire(dsn: str) -> Iterator[Any]:
     )
     yield wire
     wire.close()
+
+
+@pytest.fixture
+def far(wire: Any) -> Iterator[PostgresCheckpointer]:
+    """A store behind the wire, connected."""
+    with PostgresCheckpointer(wire.dsn) as store:
+        store.run(store.threads())
+        yield store

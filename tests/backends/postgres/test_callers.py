@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypedDict
 
@@ -251,17 +252,15 @@ def test_dead_connections_of_an_asyncio_pool_are_replaced(dsn: str, named: str) 
 
 
 def test_whoever_cancels_a_commit_finds_it_done_or_not_begun(
-    store: PostgresCheckpointer, dsn: str
+    store: PostgresCheckpointer, dsn: str, until_somebody_waits: Callable[[], None]
 ) -> None:
     branch = store.run(store.create_branch("t", "", MAIN, None, -1))
     given_up = threading.Event()
 
     async def main() -> list[Any]:
-        saving = asyncio.create_task(
-            store.arun(store.append(branch.id, -1, stored(0), drop_rows=False))
-        )
-        while not await asyncio.to_thread(somebody_waits, dsn):
-            await asyncio.sleep(0.01)
+        commit = store.append(branch.id, -1, stored(0), drop_rows=False)
+        saving = asyncio.create_task(store.arun(commit))
+        await asyncio.to_thread(until_somebody_waits)
         saving.cancel()
         given_up.set()
         await asyncio.gather(saving, return_exceptions=True)
@@ -276,9 +275,3 @@ def test_whoever_cancels_a_commit_finds_it_done_or_not_begun(
         release.start()
         assert asyncio.run(asyncio.wait_for(main(), 30)) == stored(0)
         release.join(20)
-
-
-def somebody_waits(dsn: str) -> bool:
-    with psycopg.connect(dsn, autocommit=True) as connection:
-        waiting = connection.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
-        return waiting.fetchone() != (0,)

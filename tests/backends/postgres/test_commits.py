@@ -1,4 +1,4 @@
-"""Commits to PostgreSQL: one round trip each, one winner for a head, and what a cut wire costs."""
+"""Commits to PostgreSQL: one round trip each, and one winner for a head."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ from typing import Any
 import psycopg
 import pytest
 
-from graphflow import CheckpointError, HeadMoved
-from graphflow.checkpoint.protocol import MAIN, Branch, Operation, StoredFrame
+from graphflow import HeadMoved
+from graphflow.checkpoint.protocol import MAIN, Branch, Operation
 from graphflow.testing.material import answer, result, stored
 from graphflow_checkpointers import postgres_statements as statements
 from graphflow_checkpointers.postgres import PostgresCheckpointer
 from graphflow_checkpointers.postgres_statements import Statement
 
 Ask = Callable[..., list[Any]]
+Wait = Callable[[], None]
 
 
 def line(store: PostgresCheckpointer, *seqs: int, thread: str = "t") -> Branch:
@@ -32,14 +33,6 @@ def line(store: PostgresCheckpointer, *seqs: int, thread: str = "t") -> Branch:
 
 
 # -- round trips ------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def far(wire: Any) -> Any:
-    """A store behind the wire, connected."""
-    with PostgresCheckpointer(wire.dsn) as store:
-        store.run(store.threads())
-        yield store
 
 
 def trips(wire: Any, store: PostgresCheckpointer, operation: Operation[Any]) -> int:
@@ -132,7 +125,7 @@ def test_of_two_processes_exactly_one_wins_every_head(
 @pytest.mark.parametrize("isolation", ["read committed", "repeatable read", "serializable"])
 @pytest.mark.parametrize("is_kept", [True, False])
 def test_a_commit_waits_for_the_one_that_came_first(
-    dsn: str, isolation: str, is_kept: bool
+    dsn: str, until_somebody_waits: Wait, isolation: str, is_kept: bool
 ) -> None:
     setting = isolation.replace(" ", "\\ ")
     there = psycopg.conninfo.make_conninfo(
@@ -146,7 +139,7 @@ def test_a_commit_waits_for_the_one_that_came_first(
             second = pool.submit(
                 store.run, store.append(branch.id, 0, stored(1, 2), drop_rows=False)
             )
-            wait_until_somebody_waits(dsn)
+            until_somebody_waits()
             if is_kept:
                 other.commit()
             else:
@@ -156,26 +149,15 @@ def test_a_commit_waits_for_the_one_that_came_first(
         assert store.run(store.branches("t"))[0].head == (7 if is_kept else 2)
 
 
-def wait_until_somebody_waits(dsn: str) -> None:
-    """Wait until a connection waits for another one's transaction; at most 20 seconds."""
-    with psycopg.connect(dsn, autocommit=True) as connection:
-        for _ in range(1000):
-            waiting = connection.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
-            if waiting.fetchone() != (0,):
-                return
-            connection.execute("SELECT pg_sleep(0.02)")
-    pytest.fail("Nobody waits.")
-
-
 def test_a_removal_waits_for_a_commit_and_leaves_nothing_of_it(
-    store: PostgresCheckpointer, dsn: str, sql: Ask
+    store: PostgresCheckpointer, dsn: str, sql: Ask, until_somebody_waits: Wait
 ) -> None:
     branch = line(store, 0)
     with psycopg.connect(dsn) as other, ThreadPoolExecutor(1) as pool:
         late = (statements.place(branch.id, 0), 0.0, 1, 0, b"", branch.id, 0)
         other.execute(statements.append(1).encode(), late)
         removal = pool.submit(store.run, store.remove_thread("t"))
-        wait_until_somebody_waits(dsn)
+        until_somebody_waits()
         other.commit()
         removal.result(20)
     assert sql("SELECT count(*) FROM graphflow_frame") == [(0,)]
@@ -238,78 +220,3 @@ def test_a_transaction_of_a_process_that_was_stopped_is_ended_and_no_session_has
         return [found[0][0] for found in (before, inside, after)]
 
     assert store.run(limits()) == ["0", "1min", "0"]
-
-
-# -- the wire is cut --------------------------------------------------------------------------
-
-COMMIT = "INSERT INTO graphflow_frame"
-
-
-@pytest.mark.parametrize("arrives", [True, False])
-@pytest.mark.parametrize("drop_rows", [True, False])
-def test_a_commit_whose_answer_is_lost_is_done_once(
-    wire: Any, far: PostgresCheckpointer, arrives: bool, drop_rows: bool
-) -> None:
-    branch = line(far, 0)
-    wire.cut(COMMIT, arrives=arrives)
-    far.run(far.append(branch.id, 0, stored(1, 2), drop_rows=drop_rows))
-    assert wire.cut_at is None
-    far.run(far.append(branch.id, 2, stored(3), drop_rows=drop_rows))
-    assert far.run(far.frames(branch.id, -1, 9)) == stored(0, 1, 2, 3)
-
-
-def test_another_frame_is_not_taken_for_the_one_whose_answer_was_lost(
-    wire: Any, far: PostgresCheckpointer, store: PostgresCheckpointer
-) -> None:
-    branch = line(far, 0)
-    other = StoredFrame(1, 1.5, b"other")
-    commit = store.append(branch.id, 0, [other], drop_rows=False)
-    wire.cut(COMMIT, arrives=False, meanwhile=lambda: store.run(commit))
-    with pytest.raises(HeadMoved):
-        far.run(far.append(branch.id, 0, stored(1), drop_rows=False))
-    assert far.run(far.frames(branch.id, 0, 9)) == [other]
-
-
-def test_reading_goes_on_over_another_connection(wire: Any, far: PostgresCheckpointer) -> None:
-    branch = line(far, 0, 1)
-    wire.cut("FROM graphflow_frame", arrives=True)
-    assert far.run(far.frames(branch.id, -1, 9)) == stored(0, 1)
-    assert wire.cut_at is None
-
-
-def test_a_transaction_whose_end_was_not_heard_of_is_done(
-    wire: Any, far: PostgresCheckpointer
-) -> None:
-    wire.cut("COMMIT\0", arrives=True)
-    branch = far.run(far.create_branch("t", "", MAIN, None, -1))
-    assert wire.cut_at is None
-    assert far.run(far.branches("t")) == [branch]
-
-
-def test_a_transaction_whose_end_did_not_arrive_is_told_to_be_taken_back(
-    wire: Any, far: PostgresCheckpointer
-) -> None:
-    branch = line(far, 0)
-    wire.cut("COMMIT\0", arrives=False)
-    with pytest.raises(CheckpointError, match=r"broke during a commit.*not stored"):
-        far.run(far.put_rows(branch.id, 0, [answer(0)], []))
-    assert far.run(far.rows(branch.id, 0)) == []
-    far.run(far.put_rows(branch.id, 0, [answer(0)], []))
-    assert far.run(far.rows(branch.id, 0)) == [answer(0)]
-
-
-def test_a_transaction_that_is_cut_off_in_the_middle_leaves_nothing(
-    wire: Any, far: PostgresCheckpointer
-) -> None:
-    def both() -> Operation[None]:
-        yield from far.begin(write=True)
-        branch = yield from far.create_branch("t", "", MAIN, None, -1)
-        yield from far.append(branch.id, -1, stored(0), drop_rows=False)
-        yield from far.end()
-
-    wire.cut(COMMIT, arrives=True)
-    with pytest.raises(CheckpointError, match=r"not stored.*connects again"):
-        far.run(both())
-    assert far.run(far.threads()) == []
-    far.run(both())
-    assert far.run(far.threads()) == ["t"]
