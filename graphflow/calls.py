@@ -28,7 +28,7 @@ class Call(NamedTuple):
     is_single: bool
     """Whether one mode was asked for by its name, not in a list."""
     printed: tuple[str, ...]
-    output_keys: tuple[str, ...] | None
+    output_keys: tuple[str, ...] | str | None
     interrupt_before: frozenset[str]
     interrupt_after: frozenset[str]
     durability: Durability
@@ -60,6 +60,7 @@ class Call(NamedTuple):
             interrupt_before=self.interrupt_before,
             interrupt_after=self.interrupt_after,
             output_keys=self.output_keys,
+            saves_at_exit=self.durability == "exit",
             step_timeout=self.step_timeout,
             draining=None if self.control is None else self.control.drain_reason,
             metadata=run_metadata(self.config) if records else {},

@@ -116,10 +116,11 @@ class CompiledStateGraph(ThreadAccess):
             CheckpointConflict: Somebody else ran or edited the thread meanwhile.
         """
         if stream_mode != "values":
+            options = {"output_keys": self._output_keys, **options}
             return list(
                 self.stream(input, config, stream_mode=stream_mode, version=version, **options)
             )
-        run = self._run(input, config, modes=(), **self._for_invoke(options))
+        run = self._run(input, config, modes=(), version=version, **self._for_invoke(options))
         for event in run.events():
             run.call.shows(event)
         return run.result(version)
@@ -135,11 +136,12 @@ class CompiledStateGraph(ThreadAccess):
     ) -> Any:
         """As `invoke`, on the running event loop."""
         if stream_mode != "values":
+            options = {"output_keys": self._output_keys, **options}
             stream = self.astream(
                 input, config, stream_mode=stream_mode, version=version, **options
             )
             return [chunk async for chunk in stream]
-        run = self._run(input, config, modes=(), **self._for_invoke(options))
+        run = self._run(input, config, modes=(), version=version, **self._for_invoke(options))
         async for event in run.aevents():
             run.call.shows(event)
         return run.result(version)
@@ -308,14 +310,15 @@ class CompiledStateGraph(ThreadAccess):
             printed = ("values", "updates")
         before = self._before if interrupt_before is None else node_set(self.plan, interrupt_before)
         after = self._after if interrupt_after is None else node_set(self.plan, interrupt_after)
-        keys = (output_keys,) if isinstance(output_keys, str) else output_keys
         return Call(
             merged,
             context_of(self.context_schema, context),
             modes,
             is_single,
             printed,
-            None if keys is None else tuple(keys),
+            output_keys
+            if output_keys is None or isinstance(output_keys, str)
+            else tuple(output_keys),
             before,
             after,
             durability or "async",

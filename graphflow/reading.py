@@ -104,6 +104,7 @@ def name_of_scope(scope: str) -> str:
 
 def chosen(
     shots: Iterator[StateSnapshot],
+    at: tuple[int, int] | None,
     filter: Mapping[str, Any] | None,
     before: Config | None,
     limit: int | None,
@@ -113,6 +114,8 @@ def chosen(
     for shot in shots:
         if limit is not None and limit <= 0:
             return
+        if at is not None and place_of(shot.config).at != at:
+            continue
         if bound is not None and (place_of(shot.config).at or bound) >= bound:
             continue
         if filter and not _has(shot.metadata or {}, filter):

@@ -173,7 +173,7 @@ class Run:
             return GraphOutput(shaped(self.plan.output, value), interrupts)
         if not interrupts:
             return value
-        shown = {} if self.plan.is_root else value
+        shown = value if isinstance(value, dict) and not self.plan.is_root else {}
         return {**shown, INTERRUPT: list(interrupts)}
 
 

@@ -290,6 +290,9 @@ def json_schema(response_schema: Any) -> dict[str, Any] | None:
         return response_schema
     from pydantic import TypeAdapter
 
+    from graphflow.checkpoint.reachable import register_reachable
+
+    register_reachable(response_schema)  # an answer may be kept as what it was validated to
     return TypeAdapter(_adaptable(response_schema)).json_schema()
 
 

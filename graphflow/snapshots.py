@@ -172,6 +172,11 @@ def _from_settled(frame: Frame, after: Frame) -> dict[int, Known]:
         place = task.place if task.place >= 0 else _first(frame, task, known)
         if place is not None:
             known[place] = (None, task.interrupts, chunks.result(task.writes))
+    for left in after.unsettled:
+        _, asked, result = known.get(left.place, _NOTHING_KNOWN)
+        if left.writes is not None:
+            result = chunks.result(left.writes)
+        known[left.place] = (left.error, asked or left.interrupts, result)
     return known
 
 

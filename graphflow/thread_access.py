@@ -74,14 +74,14 @@ class ThreadAccess:
         """Yield a thread's checkpoints, newest first, over all its branches.
 
         Args:
-            config: Names the thread.
+            config: Names the thread; with a `checkpoint_id` only that checkpoint.
             filter: Only checkpoints whose metadata has these values.
             before: Only checkpoints older than the one this addresses.
             limit: At most so many.
         """
         place = place_of(self._merged(config))
         shots = self._saver().run(self._reader().history(place))
-        return chosen(shots, filter, before, limit)
+        return chosen(shots, place.at, filter, before, limit)
 
     async def aget_state_history(
         self,
@@ -94,7 +94,7 @@ class ThreadAccess:
         """As `get_state_history`, on the running event loop."""
         place = place_of(self._merged(config))
         shots = await self._saver().arun(self._reader().history(place))
-        for shot in chosen(shots, filter, before, limit):
+        for shot in chosen(shots, place.at, filter, before, limit):
             yield shot
 
     def update_state(

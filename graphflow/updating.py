@@ -124,7 +124,7 @@ def _copied(
         raise InvalidUpdateError("as_node='__copy__' needs a checkpoint to copy.")
     old = base.frame
     seq = base.newest_seq + 1
-    frame = fork_frame(old, seq)._replace(delta=old.delta, parent=old.parent, step=old.step)
+    frame = fork_frame(old, seq)._replace(delta=old.delta, parent=old.parent)
     yield from store.begin(write=True)
     branch = yield from store.create_branch(
         place.thread, place.scope, f"copy-{seq}", *_origin(base)

@@ -2,7 +2,7 @@
 
 A frame is a msgpack list; empty fields at its end are left out:
 
-    [FORMAT, source, step, delta, pending, settled, joins, deferred, metadata, gap]
+    [FORMAT, source, step, delta, pending, settled, joins, deferred, metadata, gap, unsettled]
 
     delta     [key, op, key, op, …]; op = [code, argument, …] as in `state.deltas`. Where the
               argument is what a settled task wrote to the key, as it nearly always is, the op is
@@ -14,6 +14,7 @@ A frame is a msgpack list; empty fields at its end are left out:
               interrupts = [interrupt, …] or null
     metadata  null: as in the frame before
     gap       how many numbers lie between the frame before and this one
+    unsettled [place, writes or null, interrupts, error or null, …]
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from graphflow.checkpoint.records import (
     RowKind,
     Settled,
     Source,
+    Unsettled,
     Writes,
 )
 from graphflow.errors import CorruptCheckpointError, StoreTooNewError
@@ -42,10 +44,10 @@ FORMAT = 1
 BY_TASK = 8
 Body = list[Any]
 """A decoded frame: the list above, with None for what was left out."""
-NO_FRAME: Body = [FORMAT, 0, 0, *[None] * 7]
+NO_FRAME: Body = [FORMAT, 0, 0, *[None] * 8]
 """What stands before the first frame of a thread."""
 _SOURCES = {source.value: source for source in Source}
-_EMPTY = [None] * 10
+_EMPTY = [None] * 11
 
 
 def pack_frame(codec: Codec, frame: Frame) -> StoredFrame:
@@ -63,8 +65,9 @@ def pack_frame(codec: Codec, frame: Frame) -> StoredFrame:
         _packed_settled(frame.settled) or None,
     ]
     gap = frame.seq - frame.parent - 1
-    if gap or frame.joins or frame.deferred or frame.metadata is not None:
+    if gap or frame.joins or frame.deferred or frame.metadata is not None or frame.unsettled:
         body += (dict(frame.joins) or None, frame.deferred or None, frame.metadata, gap or None)
+        body.append(_packed_unsettled(frame.unsettled) or None)
     while body[-1] is None:
         body.pop()
     return StoredFrame(frame.seq, frame.created, codec.encode(body))
@@ -112,6 +115,14 @@ def _packed_settled(settled: Sequence[Settled]) -> list[Any]:
         written = None if was_pending else _packed_writes(writes)
         asked = [_packed_interrupt(q) for q in interrupts] if interrupts else None
         packed += (place if place >= 0 else name, written, asked)
+    return packed
+
+
+def _packed_unsettled(tasks: Sequence[Unsettled]) -> list[Any]:
+    packed: list[Any] = []
+    for place, writes, interrupts, error in tasks:
+        written = None if writes is None else _packed_writes(writes)
+        packed += (place, written, [_packed_interrupt(q) for q in interrupts], error)
     return packed
 
 
@@ -188,6 +199,7 @@ def unpack_frame(stored: StoredFrame, body: Body, before: Body | None) -> Frame:
             body[8],
             stored.seq - 1 - (body[9] or 0),
             stored.created,
+            () if body[10] is None else _unsettled(body[10]),
         )
     except (LookupError, StopIteration, TypeError, ValueError) as error:
         raise CorruptCheckpointError(f"Frame {stored.seq} cannot be read: {error!r}.") from error
@@ -251,6 +263,16 @@ def _settled(place: int | str, packed: list[Any], asked: Any, before: Body) -> S
     if isinstance(place, str):
         return Settled(-1, place, writes, questions)
     return Settled(place, _name(before[4][place]), writes, questions)
+
+
+def _unsettled(packed: list[Any]) -> tuple[Unsettled, ...]:
+    tasks = zip(packed[::4], packed[1::4], packed[2::4], packed[3::4], strict=True)
+    return tuple(
+        Unsettled(
+            place, None if writes is None else _writes(writes), tuple(map(_interrupt, asked)), error
+        )
+        for place, writes, asked, error in tasks
+    )
 
 
 def _name(pending: Any) -> str:

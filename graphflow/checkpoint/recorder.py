@@ -187,7 +187,8 @@ def _merged(frames: Sequence[Frame], parent: int) -> Frame:
     told = [frame.metadata for frame in frames if frame.metadata is not None]
     return frames[-1]._replace(
         delta={key: _appended(ops) for key, ops in delta.items()},
-        settled=(),
+        settled=frames[0].settled,
+        unsettled=frames[0].unsettled,
         metadata=told[-1] if told else None,
         parent=parent,
     )

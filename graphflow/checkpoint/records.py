@@ -50,6 +50,19 @@ class Settled(NamedTuple):
     """Every question it asked."""
 
 
+class Unsettled(NamedTuple):
+    """What was known of a task that did not end: a frame gave its superstep up, or it failed and
+    another took its place. For the history only.
+    """
+
+    place: int
+    """Its place in the `pending` of the frame before."""
+    writes: Writes | None = None
+    """What it wrote, if it had ended by itself."""
+    interrupts: tuple[Interrupt, ...] = ()
+    error: str | None = None
+
+
 class Frame(NamedTuple):
     """One committed superstep."""
 
@@ -70,6 +83,7 @@ class Frame(NamedTuple):
     """The frame before, on this branch or the one it continues; -1: none."""
     created: float = 0.0
     """Seconds since the epoch, for people only."""
+    unsettled: tuple[Unsettled, ...] = ()
 
 
 class RowKind(IntEnum):

@@ -9,19 +9,29 @@ from graphflow.checkpoint.records import Writes
 from graphflow.graph.plan import Plan
 from graphflow.types import INTERRUPT, ROOT, Config, Interrupt
 
+Keys = tuple[str, ...] | str | None
+"""Which keys are shown: these, just the value of this one, or all."""
 
-def visible(plan: Plan, values: Mapping[str, Any], keys: tuple[str, ...] | None) -> Any:
-    """Return the state as users see it: a dict of `keys` (None: all), or the root value."""
+
+def visible(plan: Plan, values: Mapping[str, Any], keys: Keys) -> Any:
+    """Return the state as users see it: a dict, a value, or the root value."""
     if plan.is_root:
         return values.get(ROOT)
     if keys is None:
         return dict(values)
+    if isinstance(keys, str):
+        return values.get(keys)
     return {key: values[key] for key in keys if key in values}
 
 
-def written(plan: Plan, writes: Writes) -> Any:
+def written(plan: Plan, writes: Writes, shown: Keys = None) -> Any:
     """Return what a task wrote: a dict, a list of dicts where a key came twice, or None."""
     known = [(key, value) for key, value in writes if key in plan.channels]
+    if isinstance(shown, str):
+        values = [value for key, value in known if key == shown]
+        return values[-1] if values else None
+    if shown is not None and not plan.is_root:
+        known = [(key, value) for key, value in known if key in shown]
     if plan.is_root:
         roots = [value for key, value in known if key == ROOT]
         return roots[-1] if roots else None

@@ -31,7 +31,8 @@ def in_order(outcomes: Iterable[Outcome]) -> list[Outcome]:
 
 
 def _rank(task: Task) -> tuple[bool, int, str]:
-    return (task.is_send, task.place if task.is_send else 0, task.node.name)
+    name = task.node.name if task.failure is None else task.failure.node
+    return (task.is_send, task.place if task.is_send else 0, name)
 
 
 def fold(plan: Plan, values: dict[str, Any], writes: Iterable[Writes], memo: Any) -> Folded:

@@ -33,6 +33,15 @@ class Waiting:
         if deferred:
             self.deferred = {name: None for name in deferred if name in plan.nodes}
 
+    def keep(self, names: Iterable[str]) -> None:
+        """Let nodes wait on that were to run next by a join, or were held back until then."""
+        for name in names:
+            if name in self.plan.nodes and self.plan.nodes[name].defer:
+                self.deferred[name] = None
+            for index, join in enumerate(self.plan.joins):
+                if join.target == name:
+                    self.arrived[index] = dict.fromkeys(join.sources)
+
     def arrive(self, index: int, source: str) -> None:
         """Note for a join that `source` has finished."""
         self.arrived.setdefault(index, {})[source] = None
@@ -67,7 +76,7 @@ class Waiting:
 
 def next_frontier(plan: Plan, outcomes: Sequence[Outcome], waiting: Waiting) -> list[Pending]:
     """Return the tasks that these outcomes, in their fixed order, lead to."""
-    if len(outcomes) == 1 and not plan.defers:
+    if len(outcomes) == 1 and not (plan.defers or waiting.arrived):
         only = _only_target(outcomes[0])
         if only is not None:
             return [] if only == END else [plan.nodes[only].pending]

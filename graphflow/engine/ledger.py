@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from graphflow.checkpoint.records import NOTHING, Commit, Frame, Pending, Row, Settled, Source
+from graphflow.checkpoint.records import (
+    NOTHING,
+    Commit,
+    Frame,
+    Pending,
+    Row,
+    Settled,
+    Source,
+    Unsettled,
+)
 from graphflow.engine.frontier import Waiting
 from graphflow.engine.superstep import stored
 from graphflow.engine.turn import Start
@@ -43,6 +52,7 @@ class Ledger:
         waiting: Waiting,
         settled: tuple[Settled, ...],
         now: float,
+        unsettled: tuple[Unsettled, ...] = (),
     ) -> Frame:
         """Make the next frame."""
         seq, parent = self.next_seq, self.tip
@@ -63,6 +73,7 @@ class Ledger:
             self._news(),
             parent,
             now,
+            unsettled,
         )
 
     def _news(self) -> Mapping[str, Any] | None:

@@ -17,13 +17,22 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from graphflow.checkpoint.records import Commit, Frame, Pending, Row, RowKind, Source, Writes
+from graphflow.checkpoint.records import (
+    Commit,
+    Frame,
+    Pending,
+    Row,
+    RowKind,
+    Source,
+    Unsettled,
+    Writes,
+)
 from graphflow.engine import chunks
 from graphflow.engine.folding import Folded, expire, fold, in_order, joined
 from graphflow.engine.frontier import Waiting, add_targets, next_frontier
 from graphflow.engine.ledger import Ledger
 from graphflow.engine.retries import retry_wait
-from graphflow.engine.superstep import THE_RUN, Superstep, failures, recall
+from graphflow.engine.superstep import THE_RUN, Superstep, failures, recall, unsettled
 from graphflow.engine.telling import Events, Teller
 from graphflow.engine.turn import Options, Outcome, Start, Status, Target, Task, Turn
 from graphflow.errors import GraphDrained, GraphRecursionError, is_invalid_resume
@@ -87,7 +96,7 @@ class Machine:
         if plan.entry is not None:
             return self._begin_at(Pending(plan.entry, True, writes[0][1]), now)
         pending = (Pending(START, False, writes),)
-        frames = self._framed(Source.INPUT, {}, pending, (), now)
+        frames = self._framed(Source.INPUT, {}, pending, (), now, self._given_up())
         self._enter(pending, now)
         task = self.superstep.tasks[0]
         events = self._told(frames) if self.teller.checkpoints else ()
@@ -100,7 +109,7 @@ class Machine:
 
     def _begin_at(self, entry: Pending, now: float) -> Turn:
         """Begin with the one node of an entrypoint: it gets the input as it is."""
-        frames = self._framed(Source.INPUT, {}, (entry,), (), now)
+        frames = self._framed(Source.INPUT, {}, (entry,), (), now, self._given_up())
         commit = self._commit(frames)
         self._enter((entry,), now)
         events = self._told(frames) if self.teller.checkpoints else ()
@@ -138,10 +147,10 @@ class Machine:
             events = (*events, *self._told_anew(self.origin.frame))
         if not superstep.tasks:
             return self._turn(commit, events, (), Status.DONE)
+        events = (*events, *teller.starts(superstep.tasks, now))
         for outcome in superstep.finished.values():
             events = (*events, *teller.update(outcome, is_restored=True))
         if unfinished := superstep.unfinished():
-            events = (*events, *teller.starts(unfinished, now))
             return self._turn(commit, events, unfinished, Status.RUNNING)
         turn = self._finish(in_order(superstep.finished.values()), now)
         return turn._replace(commit=turn.commit or commit, events=(*events, *turn.events))
@@ -156,7 +165,8 @@ class Machine:
         handlers: list[Task] = []
         for outcome in outcomes:
             rows += self._take(outcome, now, handlers)
-            events = (*events, *teller.outcome(outcome, self.values, now))
+            if outcome.error is None or not self._runs_again(outcome.task):
+                events = (*events, *teller.outcome(outcome, self.values, now))
         if self.error is None and superstep.is_finished:
             turn = self._finish(in_order(superstep.finished.values()), now)
             return turn._replace(events=(*events, *turn.events))
@@ -165,8 +175,10 @@ class Machine:
             return self._stopped(commit, events)
         if self.error is not None:
             return self._turn(commit, events, (), Status.FAILED)
-        events = (*events, *teller.starts(handlers, now))
         return self._turn(commit, events, tuple(handlers), Status.RUNNING)
+
+    def _runs_again(self, task: Task) -> bool:
+        return any(task is waiting for _, waiting in self.retries)
 
     def called(self, task: Task, path: tuple[int, ...], name: str, returned: Any) -> Commit | None:
         """Note that a call of a task ended; it is not made again in this superstep.
@@ -198,6 +210,8 @@ class Machine:
     def update(self, outcomes: Sequence[Outcome], now: float) -> Turn:
         """Close the open superstep as if these tasks, and no others, had run in it."""
         folded = fold(self.plan, self.values, [o.writes for o in in_order(outcomes)], self.memo)
+        ran = {outcome.task.name for outcome in outcomes}
+        self.waiting.keep(task.name for task in self.origin.pending if task.name not in ran)
         pending = next_frontier(self.plan, outcomes, self.waiting)
         self.superstep.recorded = len(self.origin.pending)
         settled = self.superstep.settled(outcomes)
@@ -221,7 +235,7 @@ class Machine:
     ) -> Turn:
         is_first = source is not Source.INPUT and self.step < -1
         self.step += 2 if is_first else 1
-        frames = self._framed(source, delta, pending, settled, now)
+        frames = self._framed(source, delta, pending, settled, now, self._given_up())
         return self._turn(self._commit(frames), (), (), Status.DONE)
 
     def task_for(self, name: str, index: int, arg: Any = None) -> Task:
@@ -274,8 +288,8 @@ class Machine:
         self.step += 1
         if self.options.records:
             delta = joined(self._carried, folded.delta) if self._carried else folded.delta
-            settled = self.superstep.settled(outcomes)
-            frames += self._framed(Source.LOOP, delta, pending, settled, now)
+            settled, failed = self.superstep.settled(outcomes), self.superstep.failed()
+            frames += self._framed(Source.LOOP, delta, pending, settled, now, failed)
             self._carried = {}
         events = self.teller.change(self.values, folded.changed)
         if self.teller.checkpoints:
@@ -424,16 +438,31 @@ class Machine:
     # -- what is recorded ----------------------------------------------------------------------
 
     def _framed(
-        self, source: Source, delta: Any, pending: Sequence[Pending], settled: Any, now: float
+        self,
+        source: Source,
+        delta: Any,
+        pending: Sequence[Pending],
+        settled: Any,
+        now: float,
+        unsettled: tuple[Unsettled, ...] = (),
     ) -> tuple[Frame, ...]:
         if not self.options.records:
             return ()
-        return (self.ledger.frame(source, self.step, delta, pending, self.waiting, settled, now),)
+        frame = self.ledger.frame(
+            source, self.step, delta, pending, self.waiting, settled, now, unsettled
+        )
+        return (frame,)
+
+    def _given_up(self) -> tuple[Unsettled, ...]:
+        """Return what is known of the open superstep, for the frame that gives it up."""
+        return unsettled(self.origin.rows) if self.origin.rows else ()
 
     def _told(self, frames: tuple[Frame, ...]) -> Events:
         own = self.options.place[2]
         events: Events = ()
         for frame in frames:
+            if self.options.saves_at_exit:
+                frame = frame._replace(parent=self.origin.seq)
             before = self.origin.ordinals[0] if frame.parent == self.origin.seq else own
             tasks = [self._shown(frame, place) for place in range(len(frame.pending))]
             events = (*events, *self.teller.frame(frame, self.values, tasks, (own, before)))

@@ -32,8 +32,11 @@ def read_return(plan: Plan, value: Any) -> Reading:
         return (), ()
     if isinstance(value, Command):
         return _read_command(plan, value)
-    if isinstance(value, (list, tuple)) and any(isinstance(part, Command) for part in value):
-        return _read_parts(plan, value)
+    if isinstance(value, (list, tuple)):
+        if any(isinstance(part, Command) for part in value):
+            return _read_parts(plan, value)
+        if not plan.is_root:
+            raise InvalidUpdateError(f"Expected dict, got {value!r}")
     return prepared(plan, as_writes(plan, value)), ()
 
 

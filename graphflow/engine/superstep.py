@@ -9,12 +9,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from graphflow.checkpoint.records import Row, RowKind, Settled, Writes
+from graphflow.checkpoint.records import Row, RowKind, Settled, Unsettled, Writes
 from graphflow.engine.turn import Outcome, Task
 from graphflow.types import Interrupt, NodeError
 
 THE_RUN = -1
 """Place of rows that hold what a resuming Command wrote, not a task."""
+
+
+class StoredFailure(RuntimeError):
+    """The text of an error that a task ended with in another process."""
 
 
 class Superstep:
@@ -31,6 +35,7 @@ class Superstep:
         "dropped",
         "finished",
         "given",
+        "has_failures",
         "recorded",
         "refused",
         "tasks",
@@ -44,6 +49,8 @@ class Superstep:
         self.finished: dict[int, Outcome] = {}
         self.asking: dict[int, Outcome] = {}
         self.refused: dict[int, BaseException] = {}
+        self.has_failures = False
+        """Whether an error handler took a task's place."""
         self.given: Sequence[Row] = ()
         """Answers that came with this run."""
         self.dropped: Sequence[Row] = ()
@@ -95,6 +102,7 @@ class Superstep:
         )  # fmt: skip
         taking_over.failure = NodeError(task.node.name, error)
         self.tasks[task.index] = taking_over
+        self.has_failures = True
         return taking_over
 
     def withdrawn(self, outcomes: Sequence[Outcome]) -> list[Row]:
@@ -138,6 +146,16 @@ class Superstep:
             settled.append(Settled(place, task.node.name, kept, asked))
         return tuple(settled)
 
+    def failed(self) -> tuple[Unsettled, ...]:
+        """Return the tasks that failed and whose error handler took their place."""
+        if not self.has_failures:
+            return ()
+        return tuple(
+            Unsettled(task.index, error=_text(task.failure.error))
+            for task in self.tasks
+            if task.failure is not None and task.index < self.recorded
+        )
+
     # -- taking it up again --------------------------------------------------------------------
 
     def restore(self, rows: Sequence[Row]) -> None:
@@ -147,7 +165,7 @@ class Superstep:
                 continue
             task = self.tasks[row.place]
             if row.kind is RowKind.ERROR and task.node.handler is not None:
-                self.hand_over(task, RuntimeError(row.value))
+                self.hand_over(task, StoredFailure(row.value))
             elif row.kind is RowKind.RESULT:
                 self.finished[task.index] = Outcome(task, *row.value)
             elif row.kind is RowKind.QUESTION:
@@ -181,6 +199,26 @@ class Superstep:
             task.answers = tuple(answer for question, answer in told if question.ns == ns)
             passed.update({q.id: answer for q, answer in told if q.ns != ns})
         return passed
+
+
+def unsettled(rows: Sequence[Row]) -> tuple[Unsettled, ...]:
+    """Return what rows tell of their tasks."""
+    known: dict[int, Unsettled] = {}
+    for row in rows:
+        task = known.get(row.place, Unsettled(row.place))
+        if row.kind is RowKind.RESULT:
+            task = task._replace(writes=row.value[0])
+        elif row.kind is RowKind.QUESTION:
+            task = task._replace(interrupts=(*task.interrupts, row.value))
+        elif row.kind is RowKind.ERROR:
+            task = task._replace(error=row.value)
+        known[row.place] = task
+    return tuple(task for place, task in known.items() if place != THE_RUN)
+
+
+def _text(error: BaseException) -> str:
+    """Return an error as it is stored; one that was read from there is its text already."""
+    return str(error) if isinstance(error, StoredFailure) else repr(error)
 
 
 def recall(task: Task, path: tuple[int, ...], name: str, returned: Any) -> None:

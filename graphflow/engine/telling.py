@@ -13,7 +13,7 @@ from graphflow.engine.turn import Options, Outcome, Task
 from graphflow.events import Event
 from graphflow.graph.plan import Plan
 from graphflow.runtime import TaskView
-from graphflow.types import INTERRUPT, START
+from graphflow.types import INTERRUPT, ROOT, START
 
 Events = tuple[Event, ...]
 
@@ -52,6 +52,8 @@ class Teller:
 
     def _start(self, task: Task, now: float) -> Events:
         given = task.arg if task.is_send else task.node.read(task.values)
+        if not task.is_send and task.node.schema.kind == "root":
+            given = given.get(ROOT)
         shown = {"id": task.id, "name": task.name, "input": given, "triggers": task.triggers}
         told = {"metadata": dict(self.options.told)} if self.options.told else {}
         return self._both("tasks", "task", {**shown, **told}, task.step, now)
@@ -90,7 +92,7 @@ class Teller:
         task = outcome.task
         if not self.updates or task.name == START:
             return ()
-        data = {task.name: chunks.written(self.plan, outcome.writes)}
+        data = {task.name: chunks.written(self.plan, outcome.writes, self.keys)}
         if is_restored:
             data["__metadata__"] = {"cached": True}
         return (Event("updates", data, self.ns),)
@@ -143,7 +145,8 @@ class Teller:
         """Tell the state, if a key that is shown has changed."""
         if not self.values or not changed:
             return ()
-        if self.keys is not None and changed.keys().isdisjoint(self.keys):
+        keys = (self.keys,) if isinstance(self.keys, str) else self.keys
+        if keys is not None and changed.keys().isdisjoint(keys):
             return ()
         return self.state(values)
 

@@ -184,14 +184,16 @@ class Options(NamedTuple):
     recursion_limit: int = 10007
     interrupt_before: frozenset[str] = frozenset()
     interrupt_after: frozenset[str] = frozenset()
-    output_keys: tuple[str, ...] | None = None
-    """Keys of `values` events; None: all."""
+    output_keys: tuple[str, ...] | str | None = None
+    """Keys of `values` and `updates` events; None: all; a text: the value of this one."""
     metadata: Mapping[str, Any] = NOTHING
     """What checkpoints say of the run."""
     told: Mapping[str, Any] = NOTHING
     """What `tasks` events say of the run."""
     draining: str | None = None
     """Why the run shall stop before it has begun; None: it need not."""
+    saves_at_exit: bool = False
+    """Whether nothing is stored before the run ends."""
     step_timeout: float | None = None
     """Seconds that a superstep may take; None: any."""
     ns: tuple[str, ...] = ()

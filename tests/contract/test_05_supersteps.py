@@ -152,6 +152,108 @@ def test_5_3_max_concurrency_bounds_async_tasks_too(call):
     assert max(most) == 2
 
 
+@pytest.mark.simulated(False)  # its tasks take no time on the driver's clock
+@pytest.mark.parametrize("kind", ["blocking", "async"])
+def test_5_4_superstep_that_takes_too_long_fails_the_run(call, saver, thread, kind):
+    gate = threading.Event()
+
+    async def stuck(_: Log) -> None:
+        await asyncio.sleep(60)
+
+    def blocked(_: Log) -> None:
+        gate.wait(60)
+
+    nodes = {"stuck": stuck if kind == "async" else blocked, "quick": says("quick")}
+    app = beside(**nodes).compile(saver)
+    app.step_timeout = 0.2
+    try:
+        with pytest.raises(TimeoutError, match=r"Superstep 1 took longer than 0\.2 s"):
+            call.invoke(app, {"log": []}, thread)
+    finally:
+        gate.set()
+    assert call.state(app, thread).next == ("stuck",)
+
+
+@pytest.mark.simulated(False)  # its tasks take no time on the driver's clock
+def test_5_4_async_tasks_of_a_late_superstep_are_cancelled():
+    seen: list[str] = []
+
+    async def stuck(_: Log) -> None:
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            seen.append("cancelled")
+            raise
+
+    app = beside(stuck=stuck).compile()
+    app.step_timeout = 0.05
+    with pytest.raises(TimeoutError):
+        asyncio.run(app.ainvoke({"log": []}))
+    assert seen == ["cancelled"]
+
+
+@pytest.mark.simulated(False)  # its tasks take no time on the driver's clock
+def test_5_4_time_is_that_of_each_superstep(call):
+    async def brief(_: Log) -> Log:
+        await asyncio.sleep(0.3)
+        return {"log": ["brief"]}
+
+    nodes = [(name, brief) for name in "abc"]
+    app = StateGraph(Log).add_sequence(nodes).add_edge(START, "a").compile()
+    app.step_timeout = 0.8
+    assert call.invoke(app, {"log": []}) == {"log": ["brief"] * 3}
+
+
+@pytest.mark.simulated(False)  # its tasks take no time on the driver's clock
+def test_5_4_time_of_a_slow_consumer_counts():
+    ends = threading.Event()
+
+    async def slow(_: Log) -> Log:
+        while not ends.is_set():
+            await asyncio.sleep(0.01)
+        return {"log": ["done"]}
+
+    app = beside(quick=says("quick"), slow=slow).compile()
+    app.step_timeout = 0.3
+
+    def dawdle() -> None:
+        time.sleep(0.4)
+        ends.set()
+
+    async def consume() -> None:
+        async for _ in app.astream({"log": []}):
+            dawdle()
+
+    with pytest.raises(TimeoutError):
+        for _ in app.stream({"log": []}):
+            dawdle()
+    ends.clear()
+    with pytest.raises(TimeoutError):
+        asyncio.run(consume())
+
+
+@pytest.mark.simulated(False)  # its tasks take no time on the driver's clock
+def test_5_4_thread_goes_on_after_a_late_superstep(call, saver, thread):
+    pauses = [60.0, 0.0]
+
+    async def stuck_once(_: Log) -> Log:
+        await asyncio.sleep(pauses.pop(0))
+        return {"log": ["at last"]}
+
+    app = beside(stuck=stuck_once, quick=says("quick")).compile(saver)
+    app.step_timeout = 0.2
+    with pytest.raises(TimeoutError):
+        call.invoke(app, {"log": []}, thread)
+    app.step_timeout = 60
+    assert call.invoke(app, None, thread) == {"log": ["quick", "at last"]}
+
+
+def test_5_4_superstep_in_time_is_not_disturbed(call):
+    app = chain("a", "b").compile()
+    app.step_timeout = 60
+    assert call.invoke(app, {"log": []}) == {"log": ["a", "b"]}
+
+
 @pytest.mark.simulated(False)  # its nodes wait for each other
 def test_5_5_writes_of_finished_siblings_survive_a_failure(call, saver, thread):
     runs, good_ran = {"good": 0, "bad": 0}, threading.Event()

@@ -103,7 +103,7 @@ def test_12_b2_parents_of_a_subgraphs_checkpoint_are_those_of_the_graphs_around_
     call.invoke(app, {"log": []}, thread)
     shot = app.get_state(thread, subgraphs=True)
     around = shot.config["configurable"]["checkpoint_id"]
-    inner = call.history(app, shot.tasks[0].state.config)
+    inner = call.history(app, app.get_state(thread).tasks[0].state)
     assert [it.metadata["parents"] for it in inner] == [{"": around}] * 3
 
 

@@ -18,6 +18,7 @@ from graphflow import (
     StateGraph,
     interrupt,
     is_invalid_resume,
+    task,
 )
 
 pytestmark = pytest.mark.simulated
@@ -294,6 +295,46 @@ def test_14_2_8_retries_reuse_answers(call, saver, thread):
     call.invoke(app, {"log": []}, thread)
     assert call.invoke(app, Command(resume="that"), thread) == {"log": ["that"]}
     assert attempts == ["that"] * 3
+
+
+@pytest.mark.parametrize("questions", [("a",), ("a", "b")])
+def test_14_2_9_calls_of_tasks_that_ended_are_not_made_again(call, saver, thread, questions):
+    ran: list[str] = []
+    note = task(name="note")(ran.append)
+
+    def n(_: State) -> State:
+        log = []
+        for question in questions:
+            note(f"before {question}").result()
+            log.append(interrupt(question))
+        note("at last").result()
+        return {"log": log}
+
+    app = beside(n=n).compile(saver)
+    call.invoke(app, {}, thread)
+    for question in questions:
+        result = call.invoke(app, Command(resume=question.upper()), thread)
+    assert result == {"log": [question.upper() for question in questions]}
+    assert ran == [*(f"before {question}" for question in questions), "at last"]
+
+
+def test_14_2_9_holds_where_the_task_around_the_calls_asks(call, saver, thread):
+    ran: list[str] = []
+    note = task(name="note")(ran.append)
+
+    @task
+    async def asking(question: str) -> Any:
+        await note(question)
+        return interrupt(question)
+
+    async def n(_: State) -> State:
+        return {"log": [await asking("a"), await asking("b")]}
+
+    app = beside(n=n).compile(saver)
+    call.invoke(app, {}, thread)
+    call.invoke(app, Command(resume="A"), thread)
+    assert call.invoke(app, Command(resume="B"), thread) == {"log": ["A", "B"]}
+    assert ran == ["a", "b"]
 
 
 class Approval(pydantic.BaseModel):

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Annotated, Any
 
 import pytest
+import tenacity
 from typing_extensions import TypedDict
 
 from graphflow import (
@@ -19,8 +20,11 @@ from graphflow import (
     RetryPolicy,
     RunControl,
     StateGraph,
+    entrypoint,
     interrupt,
+    task,
 )
+from graphflow.testing.simulation import Simulation
 
 pytestmark = pytest.mark.simulated
 
@@ -214,6 +218,135 @@ def test_19_b3_waits_grow_by_a_factor_up_to_a_limit(call, waits):
     assert waits == seconds(20, 60, 100)
 
 
+# -- 2 and 3 by tenacity: strategies that users have ------------------------------------------
+
+
+class Clocked:
+    """A node that always fails, and notes when it was called on the clock of a simulation."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.error = error or Mine()
+        self.times: list[float] = []
+
+    async def __call__(self, _: State) -> None:
+        self.times.append(asyncio.get_running_loop().time())
+        raise self.error
+
+
+def of_node(policy: Any, error: Exception | None = None) -> list[float]:
+    """Return when the attempts of a node are made, in seconds."""
+    node = Clocked(error)
+    with pytest.raises(type(node.error)):
+        Simulation(single(node, policy).compile(), 0).invoke({})
+    return node.times
+
+
+def of_task(policy: Any, error: Exception | None = None) -> list[float]:
+    """Return the same for a task."""
+    node = Clocked(error)
+    called = task(name="called", retry_policy=policy)(node)
+
+    async def n(state: State) -> None:
+        await called(state)
+
+    with pytest.raises(type(node.error)):
+        Simulation(single(n, None).compile(), 0).invoke({})
+    return node.times
+
+
+PLACES = pytest.mark.parametrize("attempts", [of_node, of_task])
+
+
+@PLACES
+def test_19_b3_intervals_grow_by_a_factor_up_to_a_limit(attempts):
+    assert attempts(patient(jitter=False)) == [0, 20, 80, 180]
+
+
+@PLACES
+def test_19_b3_wait_strategy_takes_the_place_of_the_intervals(attempts):
+    wait = tenacity.wait_fixed(3) + tenacity.wait_incrementing(start=0, increment=10)
+    assert attempts(RetryPolicy(wait=wait, max_attempts=4)) == [0, 3, 16, 39]
+
+
+@PLACES
+def test_19_b3_wait_strategy_may_look_at_the_error(attempts):
+    wait = tenacity.wait_exception(lambda error: float(error.args[0]))
+    assert attempts(RetryPolicy(wait=wait), Mine("7")) == [0, 7, 14]
+
+
+@PLACES
+def test_19_b3_stop_strategy_takes_the_place_of_max_attempts(attempts):
+    policy = RetryPolicy(wait=tenacity.wait_none(), stop=tenacity.stop_after_attempt(5))
+    assert len(attempts(policy)) == 5
+
+
+@PLACES
+def test_19_b3_stop_strategy_may_look_at_the_time(attempts):
+    stop = tenacity.stop_after_delay(35) | tenacity.stop_after_attempt(20)
+    policy = RetryPolicy(wait=tenacity.wait_fixed(10), stop=stop)
+    assert attempts(policy) == [0, 10, 20, 30, 40]
+
+
+@PLACES
+def test_19_b3_stop_strategy_may_look_at_the_coming_wait(attempts):
+    stop = tenacity.stop_before_delay(35) | tenacity.stop_after_attempt(20)
+    policy = RetryPolicy(wait=tenacity.wait_fixed(10), stop=stop)
+    assert attempts(policy) == [0, 10, 20, 30]
+
+
+@pytest.mark.xfail(strict=True, reason="§19: time is counted from the first failure of a node")
+def test_19_b3_time_of_a_stop_strategy_begins_with_the_first_attempt():
+    began: list[int] = []
+
+    async def slow(_: State) -> None:
+        began.append(1)
+        await asyncio.sleep(20)
+        raise Mine
+
+    stop = tenacity.stop_after_delay(15) | tenacity.stop_after_attempt(20)
+    policy = RetryPolicy(wait=tenacity.wait_none(), stop=stop)
+    with pytest.raises(Mine):
+        Simulation(single(slow, policy).compile(), 0).invoke({})
+    assert len(began) == 1
+
+
+@PLACES
+def test_19_b3_error_that_says_retry_after_is_waited_for_at_least_so_long(attempts):
+    error = Mine()
+    error.retry_after = 30.0  # type: ignore[attr-defined]  # as clients of services do
+    assert attempts(RetryPolicy(wait=tenacity.wait_fixed(10)), error) == [0, 30, 60]
+    assert attempts(RetryPolicy(wait=tenacity.wait_fixed(90)), error) == [0, 90, 180]
+
+
+STRATEGIES = {
+    "type": tenacity.retry_if_exception_type(Mine),
+    "predicate": tenacity.retry_if_exception(lambda error: isinstance(error, Mine)),
+    "message": tenacity.retry_if_exception_message(match="again"),
+    "either": tenacity.retry_if_exception_type(KeyError) | tenacity.retry_if_exception_type(Mine),
+    "not": tenacity.retry_if_not_exception_type(Mishap),
+}
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_19_b2_retry_on_takes_a_strategy(call, strategy):
+    policy = at_once(retry_on=STRATEGIES[strategy])
+    assert call.invoke(single(Flaky(Mine("again")), policy).compile(), {}) == {"log": [2]}
+    with pytest.raises(Mishap):
+        call.invoke(single(Flaky(Mishap("never")), policy).compile(), {})
+
+
+def broken(_: Any) -> Any:
+    raise ZeroDivisionError("in the strategy")
+
+
+@pytest.mark.parametrize("part", ["retry_on", "wait", "stop"])
+def test_19_b3_strategy_that_fails_leaves_the_error_of_the_node(call, part):
+    policy = at_once(**{part: broken})
+    with pytest.raises(Mine) as raised:
+        call.invoke(single(Flaky(Mine()), policy).compile(), {})
+    assert any("in the strategy" in note for note in raised.value.__notes__)
+
+
 # -- 4: what a retry leaves ------------------------------------------------------------------
 
 
@@ -322,6 +455,29 @@ def test_19_b6_add_node_takes_a_policy(call):
 def test_19_b6_set_node_defaults_takes_a_policy(call):
     graph = single(Flaky(Mine()), None).set_node_defaults(retry_policy=at_once())
     assert call.invoke(graph.compile(), {}) == {"log": [2]}
+
+
+def test_19_b6_task_takes_a_policy(call):
+    called = task(name="called", retry_policy=at_once())(Flaky(Mine()))
+
+    async def n(state: State) -> Any:
+        return await called(state)
+
+    assert call.invoke(single(n, None).compile(), {}) == {"log": [2]}
+
+
+@pytest.mark.simulated(False)  # it gives values that are no dict
+def test_19_b6_entrypoint_takes_a_policy(call):
+    attempts: list[int] = []
+
+    @entrypoint(retry_policy=[at_once()])
+    def main(x: int) -> int:
+        attempts.append(x)
+        if len(attempts) < 2:
+            raise Mine
+        return len(attempts)
+
+    assert call.invoke(main, 1) == 2
 
 
 def test_19_b6_without_a_policy_nothing_is_retried(call):

@@ -126,7 +126,6 @@ def test_21_b3_error_of_the_node_is_told_before_the_handler(call):
     assert told == [
         ("tasks", "n", "None"),
         ("tasks", "n", "ValueError('boom')"),
-        ("tasks", HANDLER, "None"),
         ("updates", None, "None"),
         ("tasks", HANDLER, "None"),
     ]

@@ -20,6 +20,7 @@ from graphflow import (
     get_runtime,
     get_store,
     get_stream_writer,
+    task,
 )
 
 
@@ -99,6 +100,94 @@ def test_24_b1_get_runtime_gives_the_same(call):
 
     call.invoke(single(n, store=InMemoryStore()), {}, context={"user": "ann"})
     assert seen == [(True, True), True]
+
+
+@pytest.mark.parametrize("where", ["node", "task", "graph inside"])
+def test_24_b1_runtime_of_every_place_is_that_of_the_run(call, where):
+    seen: list[Any] = []
+    note = noting(seen, lambda r: (r.context, r.store is store, r.control is control))
+    store, control = InMemoryStore(), RunControl()
+    noted = task(name="note")(note)
+
+    async def calls(state: State) -> None:
+        await noted(state)
+
+    app = single({"node": note, "task": calls, "graph inside": single(note)}[where], store=store)
+    call.invoke(app, {}, context="c", control=control)
+    assert seen == [("c", True, True)]
+
+
+def test_24_b1_drain_that_is_asked_for_from_outside_is_seen(call):
+    seen: list[Any] = []
+    control = RunControl()
+
+    def n(_: State, runtime: Runtime[Any]) -> None:
+        control.request_drain("stop")
+        seen.append((runtime.drain_requested, runtime.drain_reason))
+
+    call.invoke(single(n), {}, control=control)
+    assert seen == [(True, "stop")]
+
+
+def test_24_b1_runtime_without_control_is_not_drained():
+    blank: Runtime[Any] = Runtime()
+    assert (blank.drain_requested, blank.drain_reason) == (False, None)
+
+
+def test_24_b1_heartbeat_without_a_timeout_does_nothing(call):
+    assert call.invoke(single(noting([], lambda runtime: runtime.heartbeat())), {}) == {"log": []}
+
+
+def test_24_b1_there_is_no_server_that_runs_the_graph(call):
+    seen: list[Any] = []
+    call.invoke(single(noting(seen, lambda runtime: runtime.server_info)), {})
+    assert seen == [None]
+
+
+def test_24_b1_merge_takes_the_fields_that_the_other_sets():
+    store, control = InMemoryStore(), RunControl()
+    mine: Runtime[str] = Runtime(context="mine", store=store, previous=1)
+    merged = mine.merge(Runtime(context="theirs", control=control))
+    assert (merged.context, merged.previous) == ("theirs", 1)
+    assert merged.store is store
+    assert merged.control is control
+    assert mine.context == "mine"
+
+
+def test_24_b1_merge_with_a_runtime_that_sets_nothing_changes_nothing(call):
+    seen: list[Any] = []
+    call.invoke(single(noting(seen, lambda r: r.merge(Runtime()) == r)), {}, context="c")
+    assert seen == [True]
+
+
+def test_24_b1_override_replaces_fields_in_a_copy():
+    mine: Runtime[Any] = Runtime(context="mine", previous=1)
+    other = mine.override(context=None, previous=2)
+    assert (other.context, other.previous, mine.context) == (None, 2, "mine")
+
+
+def test_24_b1_patch_execution_info_replaces_its_fields_in_a_copy(call):
+    def patched(runtime: Runtime[Any]) -> Any:
+        mine, other = runtime.execution_info, runtime.patch_execution_info(run_id="r")
+        assert mine is not None
+        assert other.execution_info is not None
+        return other.execution_info.run_id, other.execution_info == mine.patch(run_id="r"), mine
+
+    seen: list[Any] = []
+    call.invoke(single(noting(seen, patched)), {})
+    ((run_id, is_patched, mine),) = seen
+    assert (run_id, is_patched) == ("r", True)
+    assert mine.run_id != "r"
+
+
+def test_24_b1_patch_execution_info_of_no_node_is_refused():
+    with pytest.raises(RuntimeError, match="belongs to no running node"):
+        Runtime().patch_execution_info(node_attempt=2)
+
+
+def test_24_b1_runtime_cannot_be_changed_in_place():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Runtime().context = "other"  # type: ignore[misc]
 
 
 # -- 2: context ------------------------------------------------------------------------------
@@ -232,6 +321,34 @@ def test_24_b3_thread_is_inherited_by_subgraphs_and_ids_are_the_childs_own(call,
     first, second = inner[0].checkpoint_ns.split("|")
     assert first.startswith("child:")
     assert second == f"n:{inner[0].task_id}"
+
+
+def test_24_b3_run_id_is_made_where_none_is_given_and_differs_from_run_to_run(call):
+    seen: list[Any] = []
+    note = noting(seen, lambda runtime: runtime.execution_info.run_id)
+    graph = StateGraph(State).add_sequence([("outer", note), ("inner", single(note))])
+    app = graph.add_edge(START, "outer").compile()
+    call.invoke(app, {})
+    call.invoke(app, {})
+    assert seen[0] == seen[1] != seen[2] == seen[3]
+    assert isinstance(seen[0], str)
+
+
+def test_24_b3_call_of_a_task_is_told_its_own_place(call, saver, thread):
+    seen: list[Any] = []
+    note = noting(seen, lambda runtime: runtime.execution_info)
+    look = task(name="look")(note)
+
+    async def n(state: State, runtime: Runtime[Any]) -> None:
+        note(state, runtime)
+        await look(state)
+
+    call.invoke(single(n, checkpointer=saver), {}, thread)
+    node, called = seen
+    assert (called.thread_id, called.run_id) == (node.thread_id, node.run_id)
+    assert called.checkpoint_id == node.checkpoint_id
+    assert called.task_id != node.task_id
+    assert called.checkpoint_ns == f"look:{called.task_id}"
 
 
 # -- 4: config and the functions that nodes call ---------------------------------------------

@@ -13,6 +13,7 @@ from graphflow import (
     MessagesState,
     Runtime,
     StateGraph,
+    entrypoint,
 )
 from graphflow_checkpointers.sqlite import SqliteCheckpointer
 from graphflow_checkpointers.sqlite_store import SqliteStore
@@ -20,10 +21,10 @@ from graphflow_checkpointers.sqlite_store import SqliteStore
 NAMES = {
     "b1": "StateGraph START END MessagesState add_messages REMOVE_ALL_MESSAGES push_message "
     "CompiledStateGraph",
-    "b2": "Command Send interrupt Interrupt RetryPolicy CachePolicy Overwrite StateSnapshot "
-    "StateUpdate PregelTask GraphOutput StreamWriter Durability",
+    "b2": "Command Send interrupt Interrupt RetryPolicy CachePolicy TimeoutPolicy Overwrite "
+    "StateSnapshot StateUpdate PregelTask GraphOutput StreamWriter Durability entrypoint task",
     "b3": "GraphRecursionError InvalidUpdateError GraphInterrupt GraphDrained EmptyInputError "
-    "NodeError NodeCancelledError ParentCommand is_invalid_resume",
+    "NodeError NodeTimeoutError NodeCancelledError ParentCommand DriftError is_invalid_resume",
     "b4": "Runtime get_runtime RunControl ExecutionInfo get_stream_writer get_config "
     "RemainingSteps IsLastStep",
     "b6": "InMemorySaver InMemoryStore BaseStore InMemoryCache UntrackedValue",
@@ -74,6 +75,10 @@ def test_30_b5_in_memory_checkpointer_can_be_extended(call, thread):
     assert call.state(app, thread).values == {"x": 1}
     app.checkpointer.delete_thread("t")
     assert (saver.deleted, call.state(app, thread).values) == ("t", {})
+
+
+def test_30_b5_final_takes_types_in_brackets():
+    assert entrypoint.final[int, str].__origin__ is entrypoint.final
 
 
 def test_30_b6_stores_are_base_stores(tmp_path):

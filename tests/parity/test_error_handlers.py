@@ -3,7 +3,6 @@
 import operator
 from typing import Annotated, Any
 
-import pytest
 from typing_extensions import TypedDict
 
 from .programs import THREAD, chain, parity, raised
@@ -47,7 +46,6 @@ def test_handler_takes_over_from_a_failed_node(lib, call):
     return call.invoke(app, given), call.stream(app, given, stream_mode=["updates", "values"])
 
 
-@pytest.mark.xfail(strict=True, reason="a handler has a start event of its own")
 @parity
 def test_task_events_of_a_handler(lib, call):
     graph = lib.StateGraph(State)
@@ -96,7 +94,6 @@ def test_siblings_of_a_handled_failure_finish(lib, call):
     return call.invoke(graph.add_edge(lib.START, "z").compile(), {"log": []})
 
 
-@pytest.mark.xfail(strict=True, reason="a handler writes first, not in the place of its node")
 @parity
 def test_handler_writes_in_the_place_of_its_node(lib, call):
     graph = lib.StateGraph(State)

@@ -214,7 +214,6 @@ def test_writes_of_failed_attempts_are_dropped(lib, call):
     return call.stream(app, {"log": []}, stream_mode=["custom", "updates"])
 
 
-@pytest.mark.xfail(strict=True, reason="each failed attempt has a result event of its own (§9)")
 @parity
 def test_retried_task_has_one_result_event(lib, call):
     graph = lib.StateGraph(State).add_node("n", Flaky(2), retry_policy=fast(lib))

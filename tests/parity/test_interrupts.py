@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 import pydantic
-import pytest
 from typing_extensions import TypedDict
 
 from .observations import by_task, plain
@@ -331,7 +330,6 @@ def test_answers_that_fit_their_schema(lib, call):
     return shown
 
 
-@pytest.mark.xfail(strict=True, reason="the class of a response_schema cannot be stored")
 @parity
 def test_answer_is_stored_as_an_instance_of_its_schema(lib, call):
     node = ("n", lambda _: {"x": lib.interrupt("?", response_schema=Verdict)})

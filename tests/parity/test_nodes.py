@@ -8,7 +8,6 @@ import operator
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-import pytest
 from typing_extensions import TypedDict
 
 from .programs import ASYNC, THREAD, chain, parity, parity_in, raised
@@ -159,7 +158,6 @@ def test_wrong_return_values_are_refused(lib, call):
     return shown, call.invoke(app, {"log": []})
 
 
-@pytest.mark.xfail(strict=True, reason="lists of pairs and empty lists are taken as updates (3.4)")
 @parity
 def test_lists_without_a_command_are_refused(lib, call):
     apps = [chain(lib, State, ("n", lambda _, v=v: v)).compile() for v in ([], [("x", 1)], ())]

@@ -4,7 +4,6 @@ import operator
 from collections.abc import Mapping, Sequence, Set
 from typing import Annotated, Any, NotRequired, Required
 
-import pytest
 from typing_extensions import TypedDict
 
 from .programs import SYNC, THREAD, chain, parallel, parity, parity_in, raised
@@ -157,14 +156,12 @@ def test_input_and_output_schema_filter(lib, call):
     return result, seen, streamed, kept
 
 
-@pytest.mark.xfail(strict=True, reason="output_keys does not narrow stream mode updates")
 @parity
 def test_output_keys_narrow_the_updates_too(lib, call):
     nodes = [("a", lambda _: {"x": 1, "log": ["a"]}), ("b", lambda _: {"x": 2})]
     return call.stream(chain(lib, State, *nodes).compile(), {"log": []}, output_keys=["log"])
 
 
-@pytest.mark.xfail(strict=True, reason="one output key as a text still gives a dict")
 @parity
 def test_one_output_key_as_text_gives_the_bare_value(lib, call):
     app = chain(lib, State, ("n", lambda _: {"x": 1})).compile()
@@ -172,7 +169,6 @@ def test_one_output_key_as_text_gives_the_bare_value(lib, call):
     return results, call.stream(app, {"log": []}, stream_mode="values", output_keys="x")
 
 
-@pytest.mark.xfail(strict=True, reason="invoke(stream_mode=[...]) shows all keys (2.8)")
 @parity
 def test_values_of_invoke_with_stream_mode_values_are_the_output_keys(lib, call):
     class Answer(TypedDict):

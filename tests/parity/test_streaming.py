@@ -117,7 +117,6 @@ def test_updates_of_several_writes_none_and_root_state(lib, call):
     return keyed, call.stream(root, [0])
 
 
-@pytest.mark.xfail(strict=True, reason="input of a root-state task is wrapped in a dict (§9)")
 @parity
 def test_task_events_of_a_root_state(lib, call):
     root = chain(lib, Annotated[list[Any], operator.add], ("n", lambda _: [1])).compile()
@@ -188,7 +187,6 @@ def test_chunks_of_a_resumed_superstep_with_a_finished_task(lib, call):
     return shown
 
 
-@pytest.mark.xfail(strict=True, reason="a restored task has no start event (§9, §22)")
 @parity
 def test_restored_task_starts_and_has_no_result(lib, call):
     app = asking(lib).compile(lib.InMemorySaver())

@@ -82,7 +82,6 @@ def test_history_can_be_limited_filtered_and_started_before(lib, call):
     )
 
 
-@pytest.mark.xfail(strict=True, reason="a checkpoint_id in the config does not narrow the history")
 @parity
 def test_history_at_a_checkpoint_id_is_that_checkpoint(lib, call):
     app = abc(lib)
@@ -225,7 +224,6 @@ def test_fork_asks_again(lib, call):
     return first, again, answered, ran
 
 
-@pytest.mark.xfail(strict=True, reason="a copy keeps the step of its original instead of step + 1")
 @parity
 def test_copy_of_a_checkpoint(lib, call):
     ran: list[str] = []
@@ -402,14 +400,12 @@ def test_resume_with_durability_exit(lib, call):
     return first, paused, call.invoke(app, command, THREAD, durability="exit"), ran
 
 
-@pytest.mark.xfail(strict=True, reason="parent_config names checkpoints that are never saved (§18)")
 @parity
 def test_checkpoints_are_streamed_with_durability_exit(lib, call):
     app = abc(lib)
     return call.stream(app, {"log": []}, THREAD, stream_mode="checkpoints", durability="exit")
 
 
-@pytest.mark.xfail(strict=True, reason="a closed superstep loses its results and questions (§12)")
 @pytest.mark.parametrize("closing", ["input", "update", "end"])
 def test_record_of_a_closed_superstep_does_not_change(closing):
     """History is append-only, however the open superstep ends."""
@@ -431,7 +427,6 @@ def test_record_of_a_closed_superstep_does_not_change(closing):
     assert ours == theirs
 
 
-@pytest.mark.xfail(strict=True, reason="with durability exit an answered question is lost (13.3)")
 @parity
 def test_record_of_an_answered_question_with_durability_exit(lib, call):
     nodes = [("a", lambda _: {"log": ["a"]}), ("q", lambda _: {"log": [lib.interrupt("?")]})]

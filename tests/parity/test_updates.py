@@ -3,7 +3,6 @@
 import operator
 from typing import Annotated, Any
 
-import pytest
 from typing_extensions import TypedDict
 
 from .programs import THREAD, chain, parallel, parity, raised
@@ -272,7 +271,6 @@ def test_update_in_an_unknown_child_graph(lib, call):
     return raised(lib, lambda: call.update(app, config, {"x": 1}), "Subgraph zzz not found")
 
 
-@pytest.mark.xfail(strict=True, reason="an update as a joined node drops the waiting join target")
 @parity
 def test_update_before_a_join_keeps_the_join_target_next(lib, call):
     graph = parallel(lib, State, ("a", lambda _: {"log": ["a"]}), ("b", lambda _: {"log": ["b"]}))
@@ -283,7 +281,6 @@ def test_update_before_a_join_keeps_the_join_target_next(lib, call):
     return call.state(app).next, call.invoke(app, None, THREAD)
 
 
-@pytest.mark.xfail(strict=True, reason="an update drops a waiting deferred node")
 @parity
 def test_update_keeps_a_deferred_node_next(lib, call):
     graph = chain(lib, State, ("a", lambda _: {"log": ["a"]}))
