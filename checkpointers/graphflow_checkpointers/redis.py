@@ -78,9 +78,9 @@ class RedisCheckpointer(Checkpointer):
         url_or_client: `redis://…`, `rediss://…`, `unix://…`, or a client of redis-py, for blocking
             callers or asyncio, of one server or a cluster.
         prefix: What the names of all its keys begin with.
-        durability: `"process"`: a commit survives a crash of this process, and of the server if
-            that keeps an append-only file; a power cut may lose the newest commits. `"full"`: it
-            survives a power cut of the server.
+        durability: `"process"`: a commit survives a crash of this process, and a restart of the
+            server if that keeps an append-only file; a crash of the server or a power cut may lose
+            the newest commits, about two seconds' worth. `"full"`: it survives those as well.
         patience: Seconds for which a call is repeated while there is no server.
 
     Raises:
@@ -105,11 +105,7 @@ class RedisCheckpointer(Checkpointer):
             full="This superstep is not stored; everything before it is. Give the server more "
             "memory (maxmemory) and go on with invoke(None, config).",
         )
-        try:
-            check_durability(self._server, durability)
-        except BaseException:
-            self._server.close()
-            raise
+        check_durability(self._server, durability)
 
     # -- carrying out --------------------------------------------------------------------------
 

@@ -267,7 +267,7 @@ def look_everywhere(url: str) -> None:
 
 
 def test_a_server_that_is_down_is_named(start_server: Callable[..., Any]) -> None:
-    server = start_server()
+    server = start_server(appendfsync="always")
     with RedisCache(server.url, patience=0) as cache:
         cache.set({(NODE, "a"): (1, None)})
         server.kill()

@@ -127,6 +127,29 @@ def test_any_text_is_a_name(store: RedisCheckpointer) -> None:
         assert store.run(store.branches(name, name + " ")) == []
 
 
+def test_branches_of_a_large_thread_come_in_the_order_they_were_made(
+    store: RedisCheckpointer, raw: Any, prefix: str
+) -> None:
+    thread = "t" * 500
+    for number in range(20):
+        store.run(store.create_branch(thread, "", str(number), None, -1))
+    (key,) = raw.scan_iter(match=f"{prefix}*")
+    assert raw.object("ENCODING", key) == b"hashtable"  # which has no order
+    assert [branch.name for branch in store.run(store.branches(thread))] == [*map(str, range(20))]
+
+
+def test_rows_are_those_of_the_head_that_is_asked_for(store: RedisCheckpointer) -> None:
+    branch = line(store, "t", 0, 1)
+    store.run(store.put_rows(branch.id, 1, [result(0)], []))
+    assert store.run(store.rows(branch.id, 0)) == store.run(store.rows(branch.id, 2)) == []
+
+
+def test_a_number_that_cannot_be_is_behind_no_head(store: RedisCheckpointer) -> None:
+    branch = line(store, "t", 0)
+    with pytest.raises(HeadMoved):
+        store.run(store.append(branch.id, -2, stored(-1), drop_rows=False))
+
+
 def test_stores_with_other_prefixes_are_others(
     store: RedisCheckpointer, url: str, prefix: str
 ) -> None:

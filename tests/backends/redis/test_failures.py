@@ -75,15 +75,15 @@ either = pytest.mark.parametrize("run", [blocking, on_loop])
 
 
 @either
-def test_a_run_survives_a_restart_of_the_server(start_server: Servers, run: Any) -> None:
-    server = start_server()
+def test_a_run_survives_a_crash_of_the_server(start_server: Servers, run: Any) -> None:
+    server = start_server(appendfsync="always")
 
     def restart() -> None:
         server.kill()
         server.start()
 
     graph = line(("a", writes("a")), ("restart", does(restart)), ("b", writes("b")))
-    with RedisCheckpointer(server.url, patience=30) as store:
+    with RedisCheckpointer(server.url, durability="full", patience=30) as store:
         app = graph.compile(store)
         assert run(app, {"log": []})["log"] == ["a after 0", "done", "b after 2"]
         assert len(list(app.get_state_history(THREAD))) == 5
@@ -93,9 +93,9 @@ def test_a_run_survives_a_restart_of_the_server(start_server: Servers, run: Any)
 def test_a_server_that_is_down_ends_the_run_and_loses_nothing(
     start_server: Servers, run: Any
 ) -> None:
-    server = start_server()
+    server = start_server(appendfsync="always")
     graph = line(("a", writes("a")), ("kill", does(server.kill)), ("b", writes("b")))
-    with RedisCheckpointer(server.url, patience=0) as store:
+    with RedisCheckpointer(server.url, durability="full", patience=0) as store:
         app = graph.compile(store)
         with pytest.raises(CheckpointError, match=rf"127\.0\.0\.1:{server.port} does not answer"):
             run(app, {"log": []})
