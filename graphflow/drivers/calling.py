@@ -26,7 +26,7 @@ from graphflow.drivers.workers import Workers
 from graphflow.engine.machine import Machine
 from graphflow.engine.retries import retry_wait
 from graphflow.engine.turn import Outcome
-from graphflow.errors import CheckpointError, DriftError, GraphInterrupt
+from graphflow.errors import DriftError, GraphInterrupt
 from graphflow.graph.tasks import TaskSpec
 from graphflow.ids import digest
 from graphflow.injection import injected
@@ -166,7 +166,7 @@ class TaskCall:
     def _noted(self, returned: Any) -> Steps:
         try:
             yield Ended(self, returned)
-        except CheckpointError as error:  # what is not noted is not recalled either
+        except Exception as error:  # what is not noted is not recalled either
             task: Any = self.root.task
             task.recalled.pop(self.place, None)
             error.add_note(f"While the result of task '{self.spec.name}' was noted.")
@@ -292,6 +292,10 @@ class Caller(ABC):
     """The most calls of nodes that are performed at once; None: as many as there are."""
     callers: Workers | None = None
     """Threads for calls that blocking code makes."""
+    rooms: dict[Any, Any] | None = None
+    """A semaphore for each loop on which nodes make calls."""
+    has_called = False
+    """Whether a node of the run has called a task."""
 
     def call(
         self, spec: TaskSpec, around: TaskContext, given: tuple[tuple[Any, ...], dict[str, Any]]
@@ -313,6 +317,7 @@ class Caller(ABC):
         known = getattr(root.task, "recalled", {}).get(place)
         if known is not None:
             return _done(loop, _same(spec, around, place, known))
+        self.has_called = True
         call = TaskCall(self.machine, spec, around, place, given)
         future = self._begin(call, loop)
         _calls_of(root).made.append(future)
@@ -329,7 +334,24 @@ class Caller(ABC):
 
     def begin_on_loop(self, call: TaskCall, loop: Any) -> Any:
         """Begin a call that code on `loop` makes."""
-        return loop.create_task(acarry(call.steps(True), self._afor_call))
+        return loop.create_task(self._performed(call, loop))
+
+    async def _performed(self, call: TaskCall, loop: Any) -> Any:
+        steps = acarry(call.steps(True), self._afor_call)
+        if self.max_concurrency is None or depth(call.place) > 1:
+            return await steps
+        async with self._room_on(loop):
+            return await steps
+
+    def _room_on(self, loop: Any) -> Any:
+        """Return what lets so many calls of nodes go on at once, on one loop."""
+        import asyncio
+
+        with _lock:
+            self.rooms = self.rooms or {}
+            if loop not in self.rooms:
+                self.rooms[loop] = asyncio.Semaphore(self.max_concurrency or 1)
+            return self.rooms[loop]
 
     @property
     def may_perform(self) -> bool:

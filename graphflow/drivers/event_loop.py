@@ -69,7 +69,7 @@ class LoopDriver(Driver):
                 tasks = turn.tasks
                 if inline and len(tasks) == 1 and not self.running:
                     outcomes = [await self._perform(tasks[0])]
-                    while self.arrived and isinstance(self.arrived[0], Event):
+                    while self.has_called and self.arrived and isinstance(self.arrived[0], Event):
                         yield self.arrived.popleft()  # type: ignore[misc]  # of calls that it made
                     if control is not None:
                         heed(control, machine)

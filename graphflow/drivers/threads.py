@@ -60,7 +60,7 @@ class ThreadDriver(Driver):
                 tasks = turn.tasks
                 if inline and len(tasks) == 1 and not self.running:
                     outcomes = (own.run(perform_one, tasks[0]),)
-                    while not self.arrived.empty():
+                    while self.has_called and not self.arrived.empty():
                         yield self.arrived.get()  # type: ignore[misc]  # of calls that it made
                     if control is not None:
                         heed(control, machine)

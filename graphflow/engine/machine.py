@@ -369,10 +369,11 @@ class Machine:
             self.deadline = now + self.options.step_timeout
         nodes, values, step = self.plan.nodes, self.values, self.step + 1
         left, head, identify = self.last_step - step, self.ledger.head, self._identify
-        tasks = [
-            Task(i, nodes[name], values, is_send, arg, i, step, left, head, identify, timeout)
-            for i, (name, is_send, arg, timeout) in enumerate(pending)
-        ]
+        tasks = []
+        for i, (name, is_send, arg, timeout) in enumerate(pending):
+            tasks.append(
+                Task(i, nodes[name], values, is_send, arg, i, step, left, head, identify, timeout)
+            )
         recorded = len(tasks) if recorded is None else recorded
         self.superstep = Superstep(tasks, recorded, self.plan.unstored)
 
