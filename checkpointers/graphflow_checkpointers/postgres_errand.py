@@ -25,8 +25,8 @@ from graphflow_checkpointers.postgres_errors import FIRST, taken_back, unsettled
 from graphflow_checkpointers.postgres_statements import Statement, Tables, Word
 
 T = TypeVar("T")
-PATIENCE: Final = 50
-"""How often the server is asked about a commit that it has not decided on; tenths of a second."""
+PAUSES: Final = (0.0, *[0.1] * 50)
+"""Seconds before the server is asked, and asked again, about a commit that it is still at."""
 
 
 async def carry(source: Source, tables: Tables, operation: Operation[T]) -> T:
@@ -81,10 +81,22 @@ class _Errand:
         except psycopg.Error as error:
             if self.is_bound or not self._is_lost(error):
                 raise
-        await self._renew()
-        answer = await self._sent(batch)
-        proof = batch[-1].proof
-        return answer if answer or proof is None else await self._sent([proof])
+        return await self._again(batch, batch[-1].proof)
+
+    async def _again(self, batch: list[Statement], proof: Statement | None) -> Answer | None:
+        """Send what was sent before, on another connection.
+
+        Raises:
+            CheckpointError: That breaks, too, and the first sending may have been carried out.
+        """
+        try:
+            await self._renew()
+            answer = await self._sent(batch)
+            return answer if answer or proof is None else await self._sent([proof])
+        except psycopg.Error as error:
+            if proof is None:
+                raise
+            raise unsettled(self.source.where, error) from error
 
     async def _sent(self, batch: list[Statement]) -> Answer | None:
         try:
@@ -132,17 +144,25 @@ class _Errand:
         Raises:
             CheckpointError: It was taken back, or the server cannot say.
         """
-        fate = None
-        with suppress(psycopg.Error):
-            for _ in range(PATIENCE):
-                answer = await self._exchange([Statement(sql.FATE, (transaction,))])
-                fate = answer[0][0][0]  # type: ignore[index]  # a row of one column
-                if fate != "in progress":
-                    break
+        fate = await self._fate(transaction)
         if fate == "aborted":
             raise taken_back(self.source.where)
         if fate != "committed":
             raise unsettled(self.source.where)
+
+    async def _fate(self, transaction: str) -> str | None:
+        for pause in PAUSES:
+            try:
+                answer = await self._exchange([Statement(sql.FATE, (transaction, pause))])
+            except psycopg.Error as error:
+                if not self._is_lost(error):
+                    return None
+                await self._renew()
+                continue
+            fate = str(answer[0][0][0])  # type: ignore[index]  # a row of one column
+            if fate != "in progress":
+                return fate
+        return None
 
     async def leave(self) -> None:
         """Take back what is open and return the connection."""

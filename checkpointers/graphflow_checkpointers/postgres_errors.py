@@ -104,9 +104,12 @@ _MEANINGS: Final = (
 def told(error: psycopg.Error, where: str) -> CheckpointError:
     """Return what an error of psycopg's means, where, and what to do."""
     meaning = next(meaning for meaning in _MEANINGS if isinstance(error, meaning.errors))
+    return meaning.kind(f"{where}: {_reason(error)}. {meaning.advice}")
+
+
+def _reason(error: psycopg.Error) -> str:
     text = error.diag.message_primary or str(error) or type(error).__name__
-    reason = text.splitlines()[0].rstrip(".")
-    return meaning.kind(f"{where}: {reason}. {meaning.advice}")
+    return text.splitlines()[0].rstrip(".")
 
 
 def taken_back(where: str) -> CheckpointError:
@@ -114,11 +117,18 @@ def taken_back(where: str) -> CheckpointError:
     return CheckpointError(f"{where}: the connection broke during a commit. {_NOT_STORED}")
 
 
-def unsettled(where: str) -> CheckpointError:
-    """Return the error of a commit of which nobody knows whether it was stored."""
+def unsettled(where: str, error: psycopg.Error | None = None) -> CheckpointError:
+    """Return the error of a commit of which nobody knows whether it was stored.
+
+    Args:
+        where: Which database.
+        error: Why it cannot be found out; None: the server does not know.
+    """
+    reason = "the server does not know" if error is None else _reason(error)
     return CheckpointError(
-        f"{where}: the connection broke during a commit, and the server does not say whether it "
-        "was stored. Look at the thread with get_state(config), and go on from what is there."
+        f"{where}: the connection broke during a commit, and it cannot be found out whether that "
+        f"is stored: {reason}. When the server is back, look at the thread with get_state(config), "
+        "or go on with invoke(None, config); both begin with what is stored."
     )
 
 

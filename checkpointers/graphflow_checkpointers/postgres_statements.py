@@ -97,7 +97,7 @@ COMMIT: Final = Statement("COMMIT")
 
 ROLLBACK: Final = Statement("ROLLBACK")
 
-FATE: Final = "SELECT pg_xact_status(%s::xid8) FROM pg_sleep(0.1)"
+FATE: Final = "SELECT pg_xact_status(%s::xid8) FROM pg_sleep(%s)"
 
 # -- threads and branches ----------------------------------------------------------------------
 

@@ -35,6 +35,17 @@ def test_a_commit_whose_answer_is_lost_is_done_once(
     assert far.run(far.frames(branch.id, -1, 9)) == stored(0, 1, 2, 3)
 
 
+@pytest.mark.parametrize("arrives", [True, False])
+def test_a_commit_of_which_nobody_knows_is_told_to_be_one(
+    wire: Any, far: PostgresCheckpointer, store: PostgresCheckpointer, arrives: bool
+) -> None:
+    branch = line(far, 0)
+    wire.cut(COMMIT, arrives=arrives, meanwhile=wire.close_door)
+    with pytest.raises(CheckpointError, match="cannot be found out whether that is stored"):
+        far.run(far.append(branch.id, 0, stored(1), drop_rows=False))
+    assert store.run(store.frames(branch.id, 0, 9)) == (stored(1) if arrives else [])
+
+
 def test_another_frame_is_not_taken_for_the_one_whose_answer_was_lost(
     wire: Any, far: PostgresCheckpointer, store: PostgresCheckpointer
 ) -> None:
