@@ -337,11 +337,10 @@ class Caller(ABC):
         return loop.create_task(self._performed(call, loop))
 
     async def _performed(self, call: TaskCall, loop: Any) -> Any:
-        steps = acarry(call.steps(True), self._afor_call)
         if self.max_concurrency is None or depth(call.place) > 1:
-            return await steps
+            return await acarry(call.steps(True), self._afor_call)
         async with self._room_on(loop):
-            return await steps
+            return await acarry(call.steps(True), self._afor_call)
 
     def _room_on(self, loop: Any) -> Any:
         """Return what lets so many calls of nodes go on at once, on one loop."""
