@@ -104,8 +104,7 @@ class Machine:
             return self._drained(self._commit(frames), events)
         if plan.start.routes:
             return self._turn(self._commit(frames), events, (task,), Status.RUNNING)
-        turn = self._finish([Outcome(task, writes, targets)], now, frames)
-        return turn._replace(events=(*events, *turn.events)) if events else turn
+        return self._finish([Outcome(task, writes, targets)], now, frames, events)
 
     def _begin_at(self, entry: Pending, now: float) -> Turn:
         """Begin with the one node of an entrypoint: it gets the input as it is."""
@@ -152,14 +151,15 @@ class Machine:
             events = (*events, *teller.update(outcome, is_restored=True))
         if unfinished := superstep.unfinished():
             return self._turn(commit, events, unfinished, Status.RUNNING)
-        turn = self._finish(in_order(superstep.finished.values()), now)
-        return turn._replace(commit=turn.commit or commit, events=(*events, *turn.events))
+        turn = self._finish(in_order(superstep.finished.values()), now, told=events)
+        return turn if turn.commit is not None else turn._replace(commit=commit)
 
     def complete(self, outcomes: Sequence[Outcome], now: float) -> Turn:
         """Take outcomes of running tasks, in the order in which they came."""
         superstep, teller = self.superstep, self.teller
-        if len(superstep.tasks) == 1 and outcomes[0].is_success and not teller.of_tasks:
-            return self._finish(outcomes, now)
+        if len(superstep.tasks) == 1 and outcomes[0].is_success:
+            told = teller.outcome(outcomes[0], self.values, now) if teller.of_tasks else ()
+            return self._finish(outcomes, now, told=told)
         rows: list[Row] = []
         events: Events = ()
         handlers: list[Task] = []
@@ -168,8 +168,7 @@ class Machine:
             if outcome.error is None or not self._runs_again(outcome.task):
                 events = (*events, *teller.outcome(outcome, self.values, now))
         if self.error is None and superstep.is_finished:
-            turn = self._finish(in_order(superstep.finished.values()), now)
-            return turn._replace(events=(*events, *turn.events))
+            return self._finish(in_order(superstep.finished.values()), now, told=events)
         commit = self._commit_rows(rows, superstep.withdrawn(outcomes))
         if self.error is None and superstep.is_still:
             return self._stopped(commit, events)
@@ -272,15 +271,27 @@ class Machine:
     # -- how a superstep ends ------------------------------------------------------------------
 
     def _finish(
-        self, outcomes: Sequence[Outcome], now: float, frames: tuple[Frame, ...] = ()
+        self,
+        outcomes: Sequence[Outcome],
+        now: float,
+        frames: tuple[Frame, ...] = (),
+        told: Events = (),
     ) -> Turn:
+        """Close the superstep.
+
+        Args:
+            outcomes: How its tasks ended, in the order in which their writes are applied.
+            now: Seconds since the epoch.
+            frames: What is to be committed before.
+            told: Events to be told before.
+        """
         try:
             folded = self._fold(outcomes)
         except Exception as error:  # a reducer or a conflict: the superstep cannot be applied
             names = ", ".join(repr(outcome.task.name) for outcome in outcomes)
             error.add_note(f"While the writes of {names} were applied; none of them is stored.")
             self.error = error
-            return self._turn(None, (), (), Status.FAILED)
+            return self._turn(None, told, (), Status.FAILED)
         pending = next_frontier(self.plan, outcomes, self.waiting)
         self.values.update(folded.changed)
         if self.plan.fleeting:
@@ -291,7 +302,7 @@ class Machine:
             settled, failed = self.superstep.settled(outcomes), self.superstep.failed()
             frames += self._framed(Source.LOOP, delta, pending, settled, now, failed)
             self._carried = {}
-        events = self.teller.change(self.values, folded.changed)
+        events = (*told, *self.teller.change(self.values, folded.changed))
         if self.teller.checkpoints:
             events = (*events, *self._told(frames[-1:]))
         status = self._status_after(outcomes, pending)
