@@ -35,3 +35,8 @@ def parse_checkpoint_id(text: str) -> tuple[int, int] | None:
 def digest(*parts: str) -> str:
     """Return 32 hex digits that depend on every part and on where one ends."""
     return blake2b("\x1f".join(parts).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+
+
+def task_id(identity: str, seq: int, step: int, name: str, is_send: bool, place: int) -> str:
+    """Return the id of a task: the same in every process that looks at the same checkpoint."""
+    return digest(identity, str(seq), str(step), name, f"send:{place}" if is_send else "node")

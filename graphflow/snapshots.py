@@ -18,9 +18,9 @@ from graphflow.checkpoint.records import Frame, Pending, Row, RowKind, Settled
 from graphflow.engine import chunks
 from graphflow.engine.chunks import inner_config
 from graphflow.engine.folding import fold
-from graphflow.engine.machine import task_id
 from graphflow.engine.superstep import open_questions
 from graphflow.graph.plan import Plan
+from graphflow.ids import task_id
 from graphflow.state.deltas import Unfolder
 from graphflow.types import ROOT, Config, Interrupt, PregelTask, StateSnapshot
 

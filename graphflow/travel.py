@@ -16,9 +16,8 @@ from graphflow.checkpoint.frames import pack_frame
 from graphflow.checkpoint.history import Checkpoint, load
 from graphflow.checkpoint.protocol import MAIN, Checkpointer, Operation
 from graphflow.checkpoint.records import Frame, Pending, Source
-from graphflow.engine.machine import task_id
 from graphflow.errors import InvalidUpdateError, UnknownCheckpointError
-from graphflow.ids import parse_checkpoint_id
+from graphflow.ids import parse_checkpoint_id, task_id
 from graphflow.places import Place
 from graphflow.snapshots import run_identity
 from graphflow.state.deltas import SET

@@ -19,11 +19,12 @@ from graphflow.checkpoint.protocol import Branch, Checkpointer, Operation
 from graphflow.checkpoint.recorder import Recorder
 from graphflow.checkpoint.records import Pending, Row, RowKind, Source
 from graphflow.drivers.call import perform
-from graphflow.engine.machine import Machine, task_id
+from graphflow.engine.edits import Editor
 from graphflow.engine.returns import read_input, start_writes
 from graphflow.engine.turn import Options, Outcome, Turn
 from graphflow.errors import InvalidUpdateError, UnknownCheckpointError
 from graphflow.graph.plan import Plan
+from graphflow.ids import task_id
 from graphflow.opening import fork, fork_frame, is_past, recorder_for, start_at
 from graphflow.places import Place
 from graphflow.runtime import RunContext, TaskContext
@@ -37,7 +38,7 @@ ALONE = (END, INPUT, COPY)
 class Editing(NamedTuple):
     """A superstep of updates that is ready to be worked out."""
 
-    machine: Machine
+    machine: Editor
     recorder: Recorder
     base: Checkpoint | None
     place: Place
@@ -93,7 +94,7 @@ def open_edit(
         base = yield from fork(store, codec, place, base, name, with_frame=False)
     identity = run_identity(place.thread, place.scope, base.branch.ordinal if base else 0)
     options = Options(identity, records=True)
-    machine = Machine(plan, options, start_at(plan, base))
+    machine = Editor(plan, options, start_at(plan, base))
     recorder = recorder_for(plan, store, codec, place, base)
     return Editing(machine, recorder, base, place, updates)
 

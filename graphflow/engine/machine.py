@@ -27,7 +27,6 @@ from graphflow.checkpoint.records import (
     Unsettled,
     Writes,
 )
-from graphflow.engine import chunks
 from graphflow.engine.folding import Folded, expire, fold, in_order, joined
 from graphflow.engine.frontier import Waiting, add_targets, next_frontier
 from graphflow.engine.ledger import Ledger
@@ -37,8 +36,7 @@ from graphflow.engine.telling import Events, Teller
 from graphflow.engine.turn import Options, Outcome, Start, Status, Target, Task, Turn
 from graphflow.errors import GraphDrained, GraphRecursionError, is_invalid_resume
 from graphflow.graph.plan import Plan
-from graphflow.ids import digest
-from graphflow.state.deltas import SET
+from graphflow.ids import digest, task_id
 from graphflow.types import START, Interrupt
 
 
@@ -99,7 +97,9 @@ class Machine:
         frames = self._framed(Source.INPUT, {}, pending, (), now, self._given_up())
         self._enter(pending, now)
         task = self.superstep.tasks[0]
-        events = self._told(frames) if self.teller.checkpoints else ()
+        events = (
+            self.teller.frames(frames, self.values, self.origin) if self.teller.checkpoints else ()
+        )
         if self.draining is not None:
             return self._drained(self._commit(frames), events)
         if plan.start.routes:
@@ -111,7 +111,9 @@ class Machine:
         frames = self._framed(Source.INPUT, {}, (entry,), (), now, self._given_up())
         commit = self._commit(frames)
         self._enter((entry,), now)
-        events = self._told(frames) if self.teller.checkpoints else ()
+        events = (
+            self.teller.frames(frames, self.values, self.origin) if self.teller.checkpoints else ()
+        )
         if self.draining is not None:
             return self._drained(commit, events)
         tasks = self.superstep.tasks
@@ -143,7 +145,7 @@ class Machine:
             rows.append(Row(THE_RUN, RowKind.RESULT, len(self.origin.rows), (writes, targets)))
         commit, events = self._commit_rows(rows), teller.state(self.values)
         if teller.checkpoints and self.origin.frame is not None:
-            events = (*events, *self._told_anew(self.origin.frame))
+            events = (*events, *teller.resumed(self.origin, self.values, self.superstep))
         if not superstep.tasks:
             return self._turn(commit, events, (), Status.DONE)
         events = (*events, *teller.starts(superstep.tasks, now))
@@ -203,45 +205,6 @@ class Machine:
         due = [task for when, task in self.retries if when <= now]
         self.retries = [(when, task) for when, task in self.retries if when > now]
         return self._turn(None, (), due, Status.RUNNING)
-
-    # -- edits by hand -------------------------------------------------------------------------
-
-    def update(self, outcomes: Sequence[Outcome], now: float) -> Turn:
-        """Close the open superstep as if these tasks, and no others, had run in it."""
-        folded = fold(self.plan, self.values, [o.writes for o in in_order(outcomes)], self.memo)
-        ran = {outcome.task.name for outcome in outcomes}
-        self.waiting.keep(task.name for task in self.origin.pending if task.name not in ran)
-        pending = next_frontier(self.plan, outcomes, self.waiting)
-        self.superstep.recorded = len(self.origin.pending)
-        settled = self.superstep.settled(outcomes)
-        return self._edited(Source.UPDATE, folded.delta, pending, settled, now)
-
-    def rewrite(
-        self, source: Source, pending: Sequence[Pending], now: float, writes: Sequence[Writes] = ()
-    ) -> Turn:
-        """Replace what is to run next, without any node having run."""
-        self.waiting = Waiting(self.plan, {}, ())
-        delta = fold(self.plan, self.values, writes, self.memo).delta
-        return self._edited(source, delta, pending, (), now)
-
-    def replace(self, values: Mapping[str, Any], now: float) -> Turn:
-        """Give keys new values, without reducers; what is to run next stays."""
-        delta = {key: ((SET, value),) for key, value in values.items()}
-        return self._edited(Source.UPDATE, delta, self.origin.pending, (), now)
-
-    def _edited(
-        self, source: Source, delta: Any, pending: Sequence[Pending], settled: Any, now: float
-    ) -> Turn:
-        is_first = source is not Source.INPUT and self.step < -1
-        self.step += 2 if is_first else 1
-        frames = self._framed(source, delta, pending, settled, now, self._given_up())
-        return self._turn(self._commit(frames), (), (), Status.DONE)
-
-    def task_for(self, name: str, index: int, arg: Any = None) -> Task:
-        """Return a task of the open superstep, or one beside it (index -1), for an update."""
-        node, place, step = self.plan.nodes[name], max(index, 0), self.step + 1
-        head, identify = self.ledger.head, self._identify
-        return Task(index, node, self.values, False, arg, place, step, 1, head, identify)
 
     # -- what a driver asks it ----------------------------------------------------------------
 
@@ -304,7 +267,7 @@ class Machine:
             self._carried = {}
         events = (*told, *self.teller.change(self.values, folded.changed))
         if self.teller.checkpoints:
-            events = (*events, *self._told(frames[-1:]))
+            events = (*events, *self.teller.frames(frames[-1:], self.values, self.origin))
         status = self._status_after(outcomes, pending)
         if status is Status.WAITING:
             events = (*events, *self.teller.breakpoint())
@@ -469,46 +432,11 @@ class Machine:
         """Return what is known of the open superstep, for the frame that gives it up."""
         return unsettled(self.origin.rows) if self.origin.rows else ()
 
-    def _told(self, frames: tuple[Frame, ...]) -> Events:
-        own = self.options.place[2]
-        events: Events = ()
-        for frame in frames:
-            if self.options.saves_at_exit:
-                frame = frame._replace(parent=self.origin.seq)
-            before = self.origin.ordinals[0] if frame.parent == self.origin.seq else own
-            tasks = [self._shown(frame, place) for place in range(len(frame.pending))]
-            events = (*events, *self.teller.frame(frame, self.values, tasks, (own, before)))
-        return events
-
-    def _told_anew(self, frame: Frame) -> Events:
-        """Tell of the checkpoint that the run goes on from, with what is known of its tasks."""
-        tasks = [self._shown(frame, place) for place in range(len(frame.pending))]
-        for shown, task in zip(tasks, self.superstep.tasks, strict=False):
-            shown["interrupts"] = tuple(map(chunks.question, task.asked.values()))
-            if task.index in self.superstep.finished:
-                writes = self.superstep.finished[task.index].writes
-                shown["result"] = chunks.result_of(self.plan, writes)
-        for row in self.origin.rows:
-            if row.kind is RowKind.ERROR and row.place not in self.superstep.finished:
-                tasks[row.place]["error"] = row.value
-        return self.teller.frame(frame, self.values, tasks, self.origin.ordinals)
-
-    def _shown(self, frame: Frame, place: int) -> dict[str, Any]:
-        task, identity = frame.pending[place], self.options.identity
-        own = task_id(identity, frame.seq, frame.step + 1, task.name, task.is_send, place)
-        inner = self.teller.inner(task.name, own)
-        return {"id": own, "name": task.name, "interrupts": (), "state": inner}
-
     def _commit(self, frames: tuple[Frame, ...]) -> Commit | None:
         return self.ledger.commit(frames) if frames else None
 
     def _commit_rows(self, rows: Sequence[Row], withdrawn: Sequence[Row] = ()) -> Commit | None:
         return self.ledger.commit_rows(rows, withdrawn) if self.options.records else None
-
-
-def task_id(identity: str, seq: int, step: int, name: str, is_send: bool, place: int) -> str:
-    """Return the id of a task: the same in every process that looks at the same checkpoint."""
-    return digest(identity, str(seq), str(step), name, f"send:{place}" if is_send else "node")
 
 
 def _far(path: tuple[int, ...]) -> int:

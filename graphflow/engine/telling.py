@@ -7,11 +7,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 from graphflow.checkpoint.listing import config_of, metadata_of
-from graphflow.checkpoint.records import Frame, Source
+from graphflow.checkpoint.records import Frame, RowKind, Source
 from graphflow.engine import chunks
-from graphflow.engine.turn import Options, Outcome, Task
+from graphflow.engine.superstep import Superstep
+from graphflow.engine.turn import Options, Outcome, Start, Task
 from graphflow.events import Event
 from graphflow.graph.plan import Plan
+from graphflow.ids import task_id
 from graphflow.runtime import TaskView
 from graphflow.types import INTERRUPT, ROOT, START
 
@@ -150,21 +152,52 @@ class Teller:
             return ()
         return self.state(values)
 
-    def frame(
+    # -- checkpoints ---------------------------------------------------------------------------
+
+    def frames(self, frames: Sequence[Frame], values: Mapping[str, Any], origin: Start) -> Events:
+        """Tell of new checkpoints; all lead to `values`."""
+        events: Events = ()
+        own = self.options.place[2]
+        for frame in frames if self.checkpoints else ():
+            if self.options.saves_at_exit:
+                frame = frame._replace(parent=origin.seq)
+            before = origin.ordinals[0] if frame.parent == origin.seq else own
+            events = (*events, *self._frame(frame, values, self._tasks(frame), (own, before)))
+        return events
+
+    def resumed(self, origin: Start, values: Mapping[str, Any], superstep: Superstep) -> Events:
+        """Tell of the checkpoint that a run goes on from, with what is known of its tasks."""
+        frame = origin.frame
+        assert frame is not None
+        tasks = self._tasks(frame)
+        for shown, task in zip(tasks, superstep.tasks, strict=False):
+            shown["interrupts"] = tuple(map(chunks.question, task.asked.values()))
+            if task.index in superstep.finished:
+                writes = superstep.finished[task.index].writes
+                shown["result"] = chunks.result_of(self.plan, writes)
+        for row in origin.rows:
+            if row.kind is RowKind.ERROR and row.place not in superstep.finished:
+                tasks[row.place]["error"] = row.value
+        return self._frame(frame, values, tasks, origin.ordinals)
+
+    def _tasks(self, frame: Frame) -> list[dict[str, Any]]:
+        thread, scope, _ = self.options.place
+        tasks = []
+        for place, (name, is_send, *_) in enumerate(frame.pending):
+            identity = self.options.identity
+            own = task_id(identity, frame.seq, frame.step + 1, name, is_send, place)
+            inner = chunks.inner_config(self.plan, thread, scope, name, own)
+            tasks.append({"id": own, "name": name, "interrupts": (), "state": inner})
+        return tasks
+
+    def _frame(
         self,
         frame: Frame,
         values: Mapping[str, Any],
-        tasks: Sequence[Mapping[str, Any]],
+        tasks: list[dict[str, Any]],
         ordinals: tuple[int, int],
     ) -> Events:
-        """Tell of a checkpoint.
-
-        Args:
-            frame: The checkpoint.
-            values: The state it leads to.
-            tasks: What is known of the tasks of its superstep.
-            ordinals: Numbers of its branch, and of that of the checkpoint before it.
-        """
+        """Tell of a checkpoint; `ordinals` are those of its branch, and of the one before it."""
         thread, scope, _ = self.options.place
         parents = self.options.metadata.get("parents")
         own, before = ordinals
@@ -177,15 +210,10 @@ class Teller:
             "values": chunks.visible(self.plan, values, None),
             "metadata": metadata_of(frame, self.options.metadata),
             "next": [task.name for task in frame.pending],
-            "tasks": list(tasks),
+            "tasks": tasks,
         }
         schema = None if frame.source is Source.INPUT else self.plan.state
         return self._both("checkpoints", "checkpoint", shown, frame.step, frame.created, schema)
-
-    def inner(self, name: str, task: str) -> Any:
-        """Return where a task that is a graph keeps its state; None: it is none."""
-        thread, scope, _ = self.options.place
-        return chunks.inner_config(self.plan, thread, scope, name, task)
 
     def _both(
         self, mode: str, kind: str, payload: Any, step: int, now: float, schema: Any = None
