@@ -97,9 +97,7 @@ class Machine:
         frames = self._framed(Source.INPUT, {}, pending, (), now, self._given_up())
         self._enter(pending, now)
         task = self.superstep.tasks[0]
-        events = (
-            self.teller.frames(frames, self.values, self.origin) if self.teller.checkpoints else ()
-        )
+        events = self.teller.frames(frames, self.values, self.origin)
         if self.draining is not None:
             return self._drained(self._commit(frames), events)
         if plan.start.routes:
@@ -111,9 +109,7 @@ class Machine:
         frames = self._framed(Source.INPUT, {}, (entry,), (), now, self._given_up())
         commit = self._commit(frames)
         self._enter((entry,), now)
-        events = (
-            self.teller.frames(frames, self.values, self.origin) if self.teller.checkpoints else ()
-        )
+        events = self.teller.frames(frames, self.values, self.origin)
         if self.draining is not None:
             return self._drained(commit, events)
         tasks = self.superstep.tasks
