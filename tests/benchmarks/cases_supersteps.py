@@ -165,6 +165,19 @@ def state_keys(lib: Library, keys: int) -> Figures:
     return {PER_SUPERSTEP: cpu(lambda: app.invoke(values, limit(STEPS))) * MICRO / STEPS}
 
 
+def graph_calls(lib: Library, calls: int) -> Figures:
+    """A loop whose node is a graph of one node, against a loop of as many supersteps without."""
+    inner = lib.graph(Count)
+    inner.add_node("count", count)
+    inner.add_edge("__start__", "count")
+    app, flat = looping(lib, inner.compile(), steps=calls), looping(lib, count, steps=2 * calls)
+    for warm_up, steps in ((app, calls), (flat, 2 * calls)):
+        warm_up.invoke({"n": steps - WARM_UP}, limit(steps))
+    nested = cpu(lambda: app.invoke({"n": 0}, limit(calls)))
+    own = cpu(lambda: flat.invoke({"n": 0}, limit(2 * calls)))
+    return {"µs CPU per call over its nodes": (nested - own) * MICRO / calls}
+
+
 SUPERSTEPS = Group(
     "Supersteps",
     (
@@ -172,6 +185,7 @@ SUPERSTEPS = Group(
         Case("loop.async", loop_async, (1000,), plain_loop_async),
         Case("chain.sync", chain_sync, (1000,), plain_loop),
         Case("chain.async", chain_async, (1000,), plain_loop_async),
+        Case("loop.graph_calls", graph_calls, (500,)),
         Case("loop.idle_nodes", idle_nodes, (10, 100, 1000), lambda _: plain_loop(STEPS)),
         Case(
             "loop.state_keys",
