@@ -64,7 +64,10 @@ class TaskFunction:
             DriftError: The node called another task in this place when it ran before.
         """
         around = current()
-        return around.run.caller.call(self.spec, around, (args, kwargs))
+        caller = around.run.caller
+        if caller is None:
+            raise RuntimeError(f"The run that calls task `{self.name}` has ended.")
+        return caller.call(self.spec, around, (args, kwargs))
 
     def __get__(self, instance: object, owner: type | None = None) -> Any:
         return self if instance is None else partial(self, instance)

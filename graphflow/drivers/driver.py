@@ -46,6 +46,10 @@ class Driver(Caller):
             return False
         return not self.context.is_heard and options.step_timeout is None
 
+    def let_go(self) -> None:
+        """Forget each other at the end of the run, so that nothing is left for the collector."""
+        self.context.caller = self.context.sink = None
+
     def begin_in_thread(self, future: CallFuture) -> None:
         if self.callers is None:
             self.callers = Workers(self.max_concurrency)

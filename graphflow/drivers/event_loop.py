@@ -89,6 +89,7 @@ class LoopDriver(Driver):
             raise self.blamed(lost)  # noqa: B904  # it has its cause
         finally:
             await self._stop()
+            self.let_go()
             await self._finish_saving()
         if machine.error is not None:
             raise machine.error

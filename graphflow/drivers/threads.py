@@ -85,6 +85,7 @@ class ThreadDriver(Driver):
                 self.workers.close()
             if self.callers is not None:
                 self.callers.close()
+            self.let_go()
             self._finish_saving()
         if machine.error is not None:
             raise machine.error

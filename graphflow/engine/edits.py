@@ -50,5 +50,5 @@ class Editor(Machine):
     def task_for(self, name: str, index: int, arg: Any = None) -> Task:
         """Return a task of the open superstep, or one beside it (index -1), for an update."""
         node, place, step = self.plan.nodes[name], max(index, 0), self.step + 1
-        head, identify = self.ledger.head, self._identify
-        return Task(index, node, self.values, False, arg, place, step, 1, head, identify)
+        head, identity = self.ledger.head, self.options.identity
+        return Task(index, node, self.values, False, arg, place, step, 1, head, identity)

@@ -36,7 +36,7 @@ from graphflow.engine.telling import Events, Teller
 from graphflow.engine.turn import Options, Outcome, Start, Status, Target, Task, Turn
 from graphflow.errors import GraphDrained, GraphRecursionError, is_invalid_resume
 from graphflow.graph.plan import Plan
-from graphflow.ids import digest, task_id
+from graphflow.ids import digest
 from graphflow.types import START, Interrupt
 
 
@@ -338,18 +338,14 @@ class Machine:
         if self.options.step_timeout is not None:
             self.deadline = now + self.options.step_timeout
         nodes, values, step = self.plan.nodes, self.values, self.step + 1
-        left, head, identify = self.last_step - step, self.ledger.head, self._identify
+        left, head, identity = self.last_step - step, self.ledger.head, self.options.identity
         tasks = []
         for i, (name, is_send, arg, timeout) in enumerate(pending):
             tasks.append(
-                Task(i, nodes[name], values, is_send, arg, i, step, left, head, identify, timeout)
+                Task(i, nodes[name], values, is_send, arg, i, step, left, head, identity, timeout)
             )
         recorded = len(tasks) if recorded is None else recorded
         self.superstep = Superstep(tasks, recorded, self.plan.unstored)
-
-    def _identify(self, task: Task) -> str:
-        identity = self.options.identity
-        return task_id(identity, task.head, task.step, task.name, task.is_send, task.place)
 
     def _take_up(self, writes: Writes, targets: Sequence[Target], now: float) -> None:
         """Restore the superstep that the thread is in, with all that Commands wrote to it."""

@@ -98,7 +98,7 @@ class Superstep:
         assert handler is not None
         taking_over = Task(
             task.index, handler, task.values, task.is_send, task.arg, task.place,
-            task.step, task.steps_left, task.head, task.identify,
+            task.step, task.steps_left, task.head, task.identity,
         )  # fmt: skip
         taking_over.failure = NodeError(task.node.name, error)
         self.tasks[task.index] = taking_over

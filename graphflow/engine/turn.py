@@ -8,13 +8,14 @@ While `status` is RUNNING it hands back outcomes as they come (`complete`), and 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from enum import Enum
 from typing import Any, NamedTuple
 
 from graphflow.checkpoint.records import NOTHING, Commit, Frame, Pending, Row, Writes
 from graphflow.events import Event
 from graphflow.graph.plan import Node
+from graphflow.ids import task_id
 from graphflow.types import Interrupt, NodeError, Send, TimeoutPolicy
 
 Target = str | Send
@@ -43,7 +44,7 @@ class Task:
     What changes when it runs again: `answers`, `asked`, `replies` and `attempt`.
     """
 
-    __slots__ = ("_id", "answers", "arg", "asked", "attempt", "failure", "head", "identify",
+    __slots__ = ("_id", "answers", "arg", "asked", "attempt", "failure", "head", "identity",
                  "index", "is_send", "node", "place", "recalled", "replies", "since", "step",
                  "steps_left", "timeout", "values")  # fmt: skip
 
@@ -58,7 +59,7 @@ class Task:
         step: int,
         steps_left: int,
         head: int,
-        identify: Callable[[Task], str],
+        identity: str,
         timeout: TimeoutPolicy | None = None,
     ) -> None:
         self.index = index
@@ -73,7 +74,8 @@ class Task:
         self.steps_left = steps_left
         self.head = head
         """The seq of the checkpoint whose superstep it is part of."""
-        self.identify = identify
+        self.identity = identity
+        """What makes the ids of its run's tasks their own."""
         self.asked: Mapping[int, Interrupt] = NOTHING_ASKED
         """Every question it met so far, its own and those of graphs inside it, by number."""
         self.replies: Mapping[int, Any] = NOTHING_ASKED
@@ -99,7 +101,8 @@ class Task:
     def id(self) -> str:
         """32 hex digits, the same in every replay of the same checkpoint."""
         if not self._id:
-            self._id = self.identify(self)
+            name, is_send = self.node.name, self.is_send
+            self._id = task_id(self.identity, self.head, self.step, name, is_send, self.place)
         return self._id
 
     @property
