@@ -67,7 +67,8 @@ _HOMES = {
         "InvalidUpdateError GraphRecursionError EmptyInputError GraphWarning NodeCancelledError "
         "NodeTimeoutError DriftError "
         "SwallowedInterruptError CheckpointError CorruptCheckpointError ForeignDatabaseError "
-        "StoreTooNewError StoreFullError UnknownCheckpointError CheckpointConflict HeadMoved "
+        "StoreTooNewError StoreFullError StoreUnavailableError StoreUnsafeError "
+        "UnknownCheckpointError CheckpointConflict HeadMoved "
         "AlreadyAnswered UnknownInterruptError GraphSignal GraphInterrupt GraphDrained "
         "ParentCommand is_invalid_resume"
     ),

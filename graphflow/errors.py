@@ -103,6 +103,14 @@ class StoreFullError(CheckpointError):
     """The disk under the store is full; what was committed before is intact."""
 
 
+class StoreUnavailableError(CheckpointError):
+    """The server under the store does not answer; what was committed before is there."""
+
+
+class StoreUnsafeError(CheckpointError):
+    """The server under the store is set up to lose what it acknowledges; it was not used."""
+
+
 class UnknownCheckpointError(CheckpointError, ValueError):
     """The `checkpoint_id`, branch or position asked for is not in the thread."""
 

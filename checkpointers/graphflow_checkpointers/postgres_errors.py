@@ -15,6 +15,7 @@ from graphflow.errors import (
     CorruptCheckpointError,
     ForeignDatabaseError,
     StoreFullError,
+    StoreUnavailableError,
 )
 
 FIRST: Final = (
@@ -94,7 +95,7 @@ _MEANINGS: Final = (
     ),
     _Meaning(
         (psycopg.OperationalError,),
-        CheckpointError,
+        StoreUnavailableError,
         f"Is the server running, and is the dsn right? {_NOT_STORED} The next call connects again.",
     ),
     _Meaning((psycopg.Error,), CheckpointError, _NOT_STORED),
@@ -112,12 +113,12 @@ def _reason(error: psycopg.Error) -> str:
     return text.splitlines()[0].rstrip(".")
 
 
-def taken_back(where: str) -> CheckpointError:
+def taken_back(where: str) -> StoreUnavailableError:
     """Return the error of a transaction that the server took back when the connection broke."""
-    return CheckpointError(f"{where}: the connection broke during a commit. {_NOT_STORED}")
+    return StoreUnavailableError(f"{where}: the connection broke during a commit. {_NOT_STORED}")
 
 
-def unsettled(where: str, error: psycopg.Error | None = None) -> CheckpointError:
+def unsettled(where: str, error: psycopg.Error | None = None) -> StoreUnavailableError:
     """Return the error of a commit of which nobody knows whether it was stored.
 
     Args:
@@ -125,7 +126,7 @@ def unsettled(where: str, error: psycopg.Error | None = None) -> CheckpointError
         error: Why it cannot be found out; None: the server does not know.
     """
     reason = "the server does not know" if error is None else _reason(error)
-    return CheckpointError(
+    return StoreUnavailableError(
         f"{where}: the connection broke during a commit, and it cannot be found out whether that "
         f"is stored: {reason}. When the server is back, look at the thread with get_state(config), "
         "or go on with invoke(None, config); both begin with what is stored."

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
-from graphflow.errors import CheckpointError
+from graphflow.errors import CheckpointError, StoreUnsafeError
 from graphflow_checkpointers.redis_client import redis
 from graphflow_checkpointers.redis_server import RedisServer, Word
 
@@ -21,7 +21,7 @@ def check_durability(server: RedisServer, wanted: Durability) -> None:
     """Look at how every server keeps its data.
 
     Raises:
-        CheckpointError: It throws keys away when its memory is full, or it does not write each
+        StoreUnsafeError: It throws keys away when its memory is full, or it does not write each
             commit to disk although that is wanted; what to set is in the text.
         ValueError: Something else is wanted.
     """
@@ -47,7 +47,7 @@ def check_durability(server: RedisServer, wanted: Durability) -> None:
 def _check_eviction(server: RedisServer, facts: Mapping[str, Any]) -> None:
     policy = str(facts.get("maxmemory_policy", ""))
     if policy.startswith("allkeys") and int(facts.get("maxmemory", 0)):
-        raise CheckpointError(
+        raise StoreUnsafeError(
             f"{server.address} throws any key away when its memory is full (maxmemory-policy "
             f"{policy}), so parts of threads would vanish. Set: CONFIG SET maxmemory-policy "
             "noeviction, and the same in its configuration file; or give threads a server of "
@@ -65,7 +65,7 @@ def _check_each_commit(server: RedisServer, node: Any, is_logged: bool) -> None:
         return
     fsync = setting["appendfsync"] if setting else "unknown"
     if not is_logged or fsync != "always":
-        raise CheckpointError(
+        raise StoreUnsafeError(
             f"{server.address} does not write each commit to disk before it answers (appendonly "
             f"{'yes' if is_logged else 'no'}, appendfsync {fsync}), as durability='full' needs. "
             "Set: CONFIG SET appendonly yes, CONFIG SET appendfsync always, and the same in its "

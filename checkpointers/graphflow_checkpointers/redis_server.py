@@ -18,7 +18,12 @@ from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha1
 from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
 
-from graphflow.errors import CheckpointError, ForeignDatabaseError, StoreFullError
+from graphflow.errors import (
+    CheckpointError,
+    ForeignDatabaseError,
+    StoreFullError,
+    StoreUnavailableError,
+)
 from graphflow_checkpointers.redis_client import (
     BlockingClient,
     Client,
@@ -205,7 +210,7 @@ class RedisServer:
                 "give graphflow the address of the primary."
             )
         if isinstance(error, _PASSING):
-            return CheckpointError(
+            return StoreUnavailableError(
                 f"{at} does not answer ({error}); tried for {self._patience:g} s. {self._lost}"
             )
         return self._refused(error)

@@ -21,7 +21,7 @@ from typing import Any
 
 from graphflow.checkpoint.records import Commit
 from graphflow.compiled import CompiledStateGraph
-from graphflow.drivers.call import Blocking, carry, failed, perform
+from graphflow.drivers.call import Blocking, carry, failed, heed, perform
 from graphflow.drivers.calling import Caller, CallFuture, Ended, settled
 from graphflow.engine.turn import Outcome, Status, Task
 from graphflow.events import Event
@@ -65,7 +65,7 @@ class Simulation:
             Crash: `crash` said so.
             BaseException: What made the run fail.
         """
-        modes = ("values", "updates", "custom", "messages")
+        modes = ("values", "updates", "custom", "messages", "tools")
         run = self.app._run(given, config, modes=modes, **options)
         opened = run.open()
         context = run.context(opened)
@@ -117,6 +117,8 @@ class _Carriage(Caller):
             if turn.status is not Status.RUNNING:
                 return
             outcomes = [self._end_one() for _ in self._few()]
+            if self.context.control is not None:
+                heed(self.context.control, self.machine)
             if outcomes:
                 turn = self.machine.complete(outcomes, simulation.now)
             else:
