@@ -102,9 +102,14 @@ class Saver:
 
     async def asettle(self) -> None:
         """As `settle`, on an event loop. A cancelled caller does not cancel the saving."""
-        under_way, self.under_way = self.under_way, None
-        if under_way is not None:
+        under_way = self.under_way
+        if under_way is None:
+            return
+        try:
             await _shielded(under_way)
+        finally:
+            if under_way.done():  # else the caller was cancelled: `afinish` waits for it
+                self.under_way = None
 
     async def afinish(self) -> None:
         """As `finish`, on an event loop."""

@@ -166,7 +166,11 @@ def test_a_file_remembers(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "damage",
-    ["body = x'07'", "crc = 0", "body = x'C70540012A', crc = 3164735343"],
+    [
+        "body = x'07'",
+        "crc = 0",
+        "body = x'C7114093AA73686F702E4F726465720181A16E03', crc = 1449932475",
+    ],
     ids=["other bytes", "other checksum", "a class this process does not know"],
 )
 def test_what_cannot_be_read_is_not_there(tmp_path: Path, damage: str) -> None:
