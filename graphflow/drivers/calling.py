@@ -179,8 +179,9 @@ class TaskCall:
 
     def _tell(self, events: Any) -> None:
         sink = self.root.run.sink
-        for event in events if sink is not None else ():  # nobody listens to a run that was left
-            sink(event)
+        if sink is not None:  # nobody listens to a run that was left
+            for event in events:
+                sink(event)
 
     def _result(self, offload: bool) -> Generator[Any, Any, tuple[Any, bool]]:
         """Take the result from the cache, or make attempts and keep what they give."""
