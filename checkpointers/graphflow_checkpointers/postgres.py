@@ -231,6 +231,10 @@ class PostgresCheckpointer(Checkpointer):
         rows = yield Statement(sql.THREADS)
         return [_text(name) for (name,) in rows]
 
+    def scopes(self, thread: str) -> Operation[list[str]]:
+        rows = yield Statement(sql.SCOPES, (_packed(thread),))
+        return sorted(_text(scope) for (scope,) in rows)
+
     def remove_thread(self, thread: str) -> Operation[None]:
         key = (_packed(thread),)
         yield from self.begin(write=True)

@@ -133,6 +133,10 @@ ADD_BRANCH: Final = """
 
 THREADS: Final = "SELECT name FROM graphflow_thread ORDER BY id"
 
+SCOPES: Final = """
+    SELECT DISTINCT b.scope FROM graphflow_branch b JOIN graphflow_thread t ON t.id = b.thread
+    WHERE sha256(t.name) = sha256(%s)"""
+
 LOCK_THREAD: Final = "SELECT 1 FROM graphflow_thread WHERE sha256(name) = sha256(%s) FOR UPDATE"
 
 # Waits for commits that are under way; those that come later find no branch.

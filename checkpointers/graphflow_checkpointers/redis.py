@@ -241,6 +241,10 @@ class RedisCheckpointer(Checkpointer):
         named = [facts.name_and_birth(fact, address) for fact in found if fact is not None]
         return [name for name, _ in sorted(named, key=itemgetter(1))]
 
+    def scopes(self, thread: str) -> Operation[list[str]]:
+        fields = yield asked("HGETALL", self._names.thread(tag_of(thread)))
+        return facts.scopes_in(fields)
+
     def remove_thread(self, thread: str) -> Operation[None]:
         tag = tag_of(thread)
         key = self._names.thread(tag)

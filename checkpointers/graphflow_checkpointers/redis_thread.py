@@ -81,6 +81,17 @@ def branches_in(fields: Fields, tag: int, scope: str, address: str) -> list[Bran
     return sorted(found, key=lambda branch: branch.ordinal)
 
 
+def scopes_in(fields: Fields) -> list[str]:
+    """Return the scopes that have branches, sorted."""
+    return sorted(
+        {
+            json.loads(field[len(_BRANCH) :])[0]
+            for field, record in fields.items()
+            if field.startswith(_BRANCH) and record.startswith(b"[")
+        }
+    )
+
+
 def _branch(
     fields: Fields, tag: int, name: str, ordinal: int, number: str, parent: Any, parent_seq: int
 ) -> Branch:

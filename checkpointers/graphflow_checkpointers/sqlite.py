@@ -220,6 +220,10 @@ class SqliteCheckpointer(Checkpointer):
         rows = yield Statement(sql.THREADS)
         return [name for (name,) in rows]
 
+    def scopes(self, thread: str) -> Operation[list[str]]:
+        rows = yield Statement(sql.SCOPES, (thread,))
+        return sorted(scope for (scope,) in rows)
+
     def remove_thread(self, thread: str) -> Operation[None]:
         yield Statement(sql.BEGIN_WRITE)
         branches = yield Statement(sql.THREAD_BRANCHES, (thread,))

@@ -140,6 +140,10 @@ DROP_SNAPSHOTS: Final = "DELETE FROM graphflow_snapshot WHERE id >= ? AND id < ?
 
 THREADS: Final = "SELECT name FROM graphflow_thread ORDER BY id"
 
+SCOPES: Final = """
+    SELECT DISTINCT b.scope FROM graphflow_branch b JOIN graphflow_thread t ON t.id = b.thread
+    WHERE t.name = ?"""
+
 # A run that does not know that its thread was removed must not write behind its last frame: what is
 # removed leaves an empty frame in that place (`APPEND`). Numbers of branches are never given again.
 THREAD_BRANCHES: Final = """

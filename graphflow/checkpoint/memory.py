@@ -165,6 +165,10 @@ class MemoryCheckpointer(Checkpointer):
         return list(self._threads)
         yield
 
+    def scopes(self, thread: str) -> Operation[list[str]]:
+        return sorted(scope for scope, ids in self._threads.get(thread, {}).items() if ids)
+        yield
+
     def remove_thread(self, thread: str) -> Operation[None]:
         for ids in self._threads.pop(thread, {}).values():
             for number in ids:

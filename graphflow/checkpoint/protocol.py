@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Generator, Iterator, Sequence
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
 
 from graphflow.types import Config
@@ -145,11 +146,26 @@ class Checkpointer(ABC):
         """Return the ids of all threads, in the order of their creation."""
 
     @abstractmethod
+    def scopes(self, thread: str) -> Operation[list[str]]:
+        """Return the scopes in which a thread has branches, sorted: each before those inside it."""
+
+    @abstractmethod
     def remove_thread(self, thread: str) -> Operation[None]:
         """Remove a thread with all its branches; unknown threads are no error."""
 
     def close(self) -> None:  # noqa: B027  # most stores have nothing to give back
         """Give back what the store holds open; using it afterwards is an error."""
+
+    @classmethod
+    def from_url(cls, url: str) -> Checkpointer:
+        """Return the store at `sqlite:///file`, `postgresql://…`, `redis://…` or `memory://`.
+
+        Raises:
+            ValueError: No store is known for such a URL.
+            ImportError: The store's extra is not installed.
+        """
+        opened: Checkpointer = import_module("graphflow_checkpointers.urls").open_store(url)
+        return opened
 
     # -- the calls that LangGraph users know ---------------------------------------------------
 

@@ -91,6 +91,16 @@ class StoreConformance:
         assert do(store.branches("t")) == [root]
         assert do(store.branches("t", "child")) == [child._replace(head=0)]
 
+    def test_the_scopes_of_a_thread_are_known(self, store: Checkpointer, do: Do) -> None:
+        for scope in ("node:1|inner", "", "node:1", "ünï-日本-🙂", "a\0b"):
+            do(store.create_branch("t", scope, MAIN, None, -1))
+        do(store.create_branch("t", "node:1", "fork", None, -1))
+        do(store.create_branch("other", "elsewhere", MAIN, None, -1))
+        found = do(store.scopes("t"))
+        assert found == ["", "a\0b", "node:1", "node:1|inner", "ünï-日本-🙂"]
+        do(store.remove_thread("t"))
+        assert do(store.scopes("t")) == do(store.scopes("nobody")) == []
+
     def test_one_of_many_makes_a_branch(self, store: Checkpointer) -> None:
         def make(_: int) -> bool:
             try:
