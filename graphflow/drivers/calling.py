@@ -26,7 +26,7 @@ from graphflow.drivers.workers import Workers
 from graphflow.engine.machine import Machine
 from graphflow.engine.retries import retry_wait
 from graphflow.engine.turn import Outcome
-from graphflow.errors import DriftError, GraphInterrupt
+from graphflow.errors import DriftError, GraphDrained, GraphInterrupt, is_invalid_resume
 from graphflow.graph.tasks import TaskSpec
 from graphflow.ids import digest
 from graphflow.injection import injected
@@ -205,6 +205,8 @@ class TaskCall:
             try:
                 return (yield from self._attempt(offload))
             except Exception as error:
+                if is_invalid_resume(error):  # the person has to try again, not the task
+                    raise
                 jitter = random.uniform(0, 1)
                 elapsed = max(time.time() - began, waited)  # waits that take no time count, too
                 pause = retry_wait(self.spec.retry, error, view.attempt, jitter, elapsed)
@@ -422,9 +424,10 @@ def settled(context: TaskContext, outcome: Outcome) -> Generator[Any, Any, Outco
     """Wait for the calls that a node has made, and return how its attempt ended with them.
 
     Of a node that failed, the calls on a loop are cancelled. If any of the others asks a person,
-    so does the node: all their questions together.
+    so does the node: all their questions together. If any stopped in a drain, the node has, too.
     """
     asked: dict[str, Interrupt] = {}
+    is_drained = False
     for future in context.called.made:  # calls may add to it while they are waited for
         if outcome.error is not None:
             future.cancel()
@@ -432,10 +435,11 @@ def settled(context: TaskContext, outcome: Outcome) -> Generator[Any, Any, Outco
         error = None if future.cancelled() else future.exception()
         if isinstance(error, GraphInterrupt):
             asked.update({question.id: question for question in error.interrupts})
-    if not asked or outcome.error is not None:
+        is_drained = is_drained or isinstance(error, GraphDrained)
+    if outcome.error is not None or not (asked or is_drained):
         return outcome
     asked.update({question.id: question for question in outcome.interrupts or ()})
-    return Outcome(outcome.task, interrupts=tuple(asked.values()))
+    return Outcome(outcome.task, interrupts=tuple(asked.values()), is_drained=not asked)
 
 
 def _end_of(future: Any) -> Steps:

@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from graphflow.errors import CheckpointConflict
 from graphflow.types import RetryPolicy
 
 _NOT_BY_DEFAULT = (
     ValueError, TypeError, ArithmeticError, ImportError, LookupError, NameError, SyntaxError,
-    RuntimeError, ReferenceError, StopIteration, StopAsyncIteration, OSError,
+    RuntimeError, ReferenceError, StopIteration, StopAsyncIteration, OSError, CheckpointConflict,
 )  # fmt: skip
 
 

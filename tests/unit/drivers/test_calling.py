@@ -2,13 +2,15 @@
 
 import asyncio
 import concurrent.futures
+import contextlib
 import gc
 import operator
 import threading
 from collections.abc import Callable
-from contextvars import ContextVar
+from contextvars import Context, ContextVar
 from typing import Annotated, Any, ClassVar
 
+import pydantic
 import pytest
 from typing_extensions import TypedDict
 
@@ -17,13 +19,17 @@ from graphflow import (
     AIMessage,
     CachePolicy,
     Command,
+    GraphDrained,
     HeadMoved,
     InMemoryCache,
     MemoryCheckpointer,
     MessagesState,
     NodeError,
     RetryPolicy,
+    RunControl,
+    Runtime,
     StateGraph,
+    SwallowedInterruptError,
     entrypoint,
     interrupt,
     task,
@@ -570,10 +576,11 @@ class DyingStore(MemoryCheckpointer):
         return super().run(operation)
 
 
-# A blocking call that ends when its run and its loop are gone says so to nobody but the log.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-@WAYS
-@pytest.mark.parametrize("is_async", [False, True])
+# Blocking nodes of an async run go on in their threads when it has died: they would be told of here
+# and there, whenever they find that their loop is gone.
+@pytest.mark.parametrize(
+    ("way", "is_async"), [(blocking, False), (blocking, True), (on_loop, True)]
+)
 @pytest.mark.parametrize("durability", ["sync", "async", "exit"])
 def test_store_that_dies_at_any_operation_changes_nothing(soon, way, durability, is_async):
     """On the real drivers, also where commits are under way while calls end."""
@@ -727,7 +734,7 @@ def test_without_a_store_a_task_may_return_anything(soon, way):
 def test_call_that_ends_when_somebody_else_took_the_thread_is_refused(soon, way):
     @task
     def give() -> int:
-        threading.Thread(target=lambda: app.update_state(THREAD, {"log": ["rival"]}, "n")).run()
+        Context().run(app.update_state, THREAD, {"log": ["rival"]}, "n")
         return 1
 
     async def n(_: State) -> Any:
@@ -737,6 +744,135 @@ def test_call_that_ends_when_somebody_else_took_the_thread_is_refused(soon, way)
     with pytest.raises(HeadMoved):
         soon(lambda: way(app, {}, THREAD))
     assert app.get_state(THREAD).values == {"log": ["rival"]}
+
+
+@WAYS
+def test_node_that_lost_its_thread_to_somebody_else_is_not_tried_again(soon, way):
+    attempts: list[int] = []
+
+    @task
+    def give() -> None:
+        attempts.append(1)
+        Context().run(app.update_state, THREAD, {"log": ["rival"]}, "n")
+
+    async def n(_: State) -> None:
+        await give()
+
+    policy = RetryPolicy(initial_interval=0, jitter=False)
+    app = single(n, MemoryCheckpointer(), retry_policy=policy)
+    with pytest.raises(HeadMoved):
+        soon(lambda: way(app, {}, THREAD))
+    assert attempts == [1]
+
+
+# -- what stops a call -----------------------------------------------------------------------------
+
+
+class Answer(pydantic.BaseModel):
+    """An answer that has to fit."""
+
+    number: int
+
+
+@WAYS
+def test_answer_that_does_not_fit_is_no_failure_of_the_task_to_be_retried(soon, way):
+    attempts: list[int] = []
+
+    @task(retry_policy=RetryPolicy(initial_interval=0, jitter=False, retry_on=Exception))
+    def asks() -> int:
+        attempts.append(1)
+        return interrupt("number?", response_schema=Answer).number
+
+    async def n(_: State) -> Any:
+        return {"log": [await asks()]}
+
+    app = single(n, MemoryCheckpointer())
+    soon(lambda: way(app, {}, THREAD))
+    with pytest.raises(pydantic.ValidationError):
+        soon(lambda: way(app, Command(resume={"number": "many"}), THREAD))
+    assert len(attempts) == 2
+    assert soon(lambda: way(app, Command(resume={"number": 3}), THREAD)) == {"log": [3]}
+
+
+@WAYS
+@pytest.mark.parametrize("is_awaited", [True, False])
+def test_graph_that_a_task_calls_goes_on_after_a_drain(soon, way, is_awaited):
+    def drains(_: State, runtime: Runtime[Any]) -> None:
+        assert runtime.control is not None
+        runtime.control.request_drain("deploy")
+
+    inner = StateGraph(State).add_sequence([("a", drains), ("b", lambda _: {"log": ["b"]})])
+    child, ended = inner.add_edge(START, "a").compile(), []
+
+    @task
+    async def calls() -> None:
+        ended.append((await child.ainvoke({}))["log"])
+
+    async def n(_: State) -> None:
+        future = calls()
+        if is_awaited:
+            await future
+
+    app = single(n, MemoryCheckpointer())
+    with pytest.raises(GraphDrained):
+        soon(lambda: way(app, {}, THREAD, control=RunControl()))
+    assert ended == []
+    soon(lambda: way(app, None, THREAD))
+    assert ended == [["b"]]
+
+
+@WAYS
+def test_graph_that_a_task_calls_commands_the_graph_around_the_node(soon, way):
+    def up(_: State) -> Command:
+        return Command(graph=Command.PARENT, update={"log": ["up"]})
+
+    child = single(up)
+
+    @task
+    async def calls() -> None:
+        await child.ainvoke({})
+
+    async def n(_: State) -> None:
+        await calls()
+
+    assert soon(lambda: way(single(n), {})) == {"log": ["up"]}
+
+
+@WAYS
+def test_signal_that_a_task_swallows_is_an_error_that_says_so(soon, way):
+    @task
+    def asks() -> Any:
+        try:
+            return interrupt("?")
+        except BaseException:
+            return "swallowed"
+
+    async def n(_: State) -> Any:
+        return {"log": [await asks()]}
+
+    with pytest.raises(SwallowedInterruptError, match="Task 'asks'"):
+        soon(lambda: way(single(n, MemoryCheckpointer()), {}, THREAD))
+
+
+@WAYS
+def test_caller_may_give_up_on_a_call(soon, way):
+    @task
+    async def slow() -> None:
+        await asyncio.sleep(60)
+
+    async def n(_: State) -> Any:
+        log = []
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(slow(), 0.01)
+            log.append("in time")
+        future = slow()
+        future.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await future
+            log.append("not cancelled")
+        return {"log": log}
+
+    assert soon(lambda: way(single(n, MemoryCheckpointer()), {}, THREAD)) == {"log": []}
 
 
 # -- parts of a node -------------------------------------------------------------------------------
