@@ -410,7 +410,7 @@ def test_20_b5_tasks_that_ended_before_the_time_was_up_do_not_run_again(call, sa
         ran.append("quick")
         return "quick"
 
-    @entrypoint(checkpointer=saver, timeout=0.2)
+    @entrypoint(checkpointer=saver, timeout=0.5)
     async def main(_: Any) -> Any:
         result = await quick()
         if len(ran) < 2:
