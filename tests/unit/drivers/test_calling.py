@@ -195,6 +195,28 @@ def test_no_more_async_calls_than_max_concurrency_run_at_once(soon, way, limit):
     assert gauge.most <= limit
 
 
+UNBOUNDED = pytest.mark.xfail(strict=True, reason="the loop's driver takes them for inner calls")
+
+
+@pytest.mark.parametrize("way", [blocking, pytest.param(on_loop, marks=UNBOUNDED)])
+def test_calls_of_an_error_handler_are_bounded_as_those_of_a_node(soon, way):
+    gauge = Gauge()
+
+    @task
+    async def work() -> None:
+        with gauge:
+            await asyncio.sleep(0.002)
+
+    async def handler(_: State, error: NodeError) -> None:
+        await asyncio.gather(*[work() for _ in range(9)])
+
+    async def n(_: State) -> None:
+        raise ValueError("for the handler")
+
+    soon(lambda: way(single(n, error_handler=handler), {}, {"max_concurrency": 2}))
+    assert gauge.most <= 2
+
+
 def test_ten_thousand_calls_are_made_and_none_of_them_twice():
     ran: list[int] = []
     note = task(name="note")(ran.append)
