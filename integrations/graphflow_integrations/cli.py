@@ -13,6 +13,7 @@ from typing import cast
 
 from graphflow import __version__
 from graphflow_integrations.demo import command as demo
+from graphflow_integrations.stores import command as stores
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -21,7 +22,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="graphflow", description="Agents and workflows as state graphs."
     )
     parser.add_argument("--version", action="version", version=f"graphflow {__version__}")
-    demo.add_to(parser.add_subparsers(metavar="COMMAND", required=True))
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    demo.add_to(commands)
+    stores.add_to(commands)
     options = parser.parse_args(arguments)
     try:
         return cast(int, options.run(options))

@@ -1,0 +1,233 @@
+"""`graphflow threads`, `show`, `export` and so on, on files that programs left behind."""
+
+from __future__ import annotations
+
+import io
+import json
+import operator
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple, TypedDict
+
+import pytest
+
+from graphflow import START, StateGraph, interrupt, storable
+from graphflow_checkpointers.sqlite import SqliteCheckpointer
+from graphflow_integrations.cli import main
+from graphflow_integrations.stores.printing import visible
+
+
+@storable("shop.Order")
+@dataclass
+class Order:
+    number: int
+
+
+class State(TypedDict):
+    orders: Annotated[list[Any], operator.add]
+
+
+def order(state: State) -> State:
+    return {"orders": [Order(7)]}
+
+
+def approve(state: State) -> State:
+    return {"orders": [interrupt("Approve?")]}
+
+
+class Told(NamedTuple):
+    status: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+Cli = Callable[..., Told]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder, which the process is in, with two threads in `shop.db`."""
+    monkeypatch.chdir(tmp_path)
+    with SqliteCheckpointer("shop.db") as store:
+        graph = StateGraph(State).add_sequence([order, approve]).add_edge(START, "order")
+        app = graph.compile(checkpointer=store)
+        for name in ("a", "b"):
+            app.invoke({"orders": []}, {"configurable": {"thread_id": name}})
+    return tmp_path
+
+
+@pytest.fixture
+def cli(folder: Path, capfd: pytest.CaptureFixture[str]) -> Cli:
+    def call(*arguments: str) -> Told:
+        capfd.readouterr()
+        try:
+            status = main(arguments)
+        except SystemExit as exit:
+            status = int(exit.code or 0)
+        return Told(status, *capfd.readouterr())
+
+    return call
+
+
+def test_threads_are_listed_with_what_waits(cli):
+    told = cli("threads", "shop.db")
+    header, first, second = told.out.splitlines()
+    assert header.lower().split()[:4] == ["thread", "branches", "checkpoint", "step"]
+    assert first.split()[:6] == ["a", "1", "0000000002-0", "1", "approve", "1"]
+    assert second.split()[0] == "b"
+
+
+def test_a_url_means_the_same_as_a_path(cli, folder):
+    whole = cli("threads", f"sqlite:///{folder / 'shop.db'}", "--json").json
+    assert whole == cli("threads", "sqlite:///shop.db", "--json").json
+    assert whole == cli("threads", "shop.db", "--json").json
+    assert [thread["thread"] for thread in whole] == ["a", "b"]
+
+
+def test_a_history_is_newest_first(cli):
+    found = cli("history", "shop.db", "a", "--json").json
+    assert [(entry["source"], entry["ran"], entry["next"]) for entry in found] == [
+        ("loop", ["order"], ["approve"]),
+        ("loop", ["__start__"], ["order"]),
+        ("input", [], ["__start__"]),
+    ]
+    assert [entry["parent"] for entry in found][:-1] == [e["checkpoint"] for e in found[1:]]
+    assert len(cli("history", "shop.db", "a", "--limit", "1").out.splitlines()) == 2
+
+
+def test_a_state_is_shown_without_the_classes_it_is_made_of(cli, folder):
+    """In a process of its own, where nobody registered `shop.Order`."""
+    command = [sys.executable, "-m", "graphflow_integrations.cli", "show", "shop.db", "a", "--json"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, timeout=60, check=True)
+    shown = json.loads(done.stdout)
+    order = {"class": "shop.Order", "version": 1, "data": {"number": 7}}
+    assert shown["values"] == {"orders": [order]}
+    assert shown["rows"][0]["value"]["value"] == "Approve?"
+
+
+def test_any_checkpoint_can_be_shown(cli):
+    assert cli("show", "shop.db", "a", "0000000001-0", "--json").json["values"] == {"orders": []}
+    text = cli("show", "shop.db", "a").out
+    assert "next: approve" in text
+    assert '"class": "shop.Order"' in text
+
+
+def test_threads_go_through_a_file_into_another_store(cli):
+    assert cli("export", "shop.db", "--out", "threads.jsonl").status == 0
+    assert cli("import", "new.db", "threads.jsonl", "--json").json == {"threads": ["a", "b"]}
+    for name in ("a", "b"):
+        states = [cli("show", store, name, "--json").json for store in ("shop.db", "new.db")]
+        assert states[0] == states[1]
+
+
+def test_one_thread_goes_through_a_pipe_under_another_name(cli, monkeypatch):
+    exported = cli("export", "shop.db", "a").out
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(exported.encode())))
+    assert cli("import", "shop.db", "-", "--as", "c").status == 0
+    names = [thread["thread"] for thread in cli("threads", "shop.db", "--json").json]
+    assert names == ["a", "b", "c"]
+
+
+def test_a_file_is_imported_as_a_whole_or_not_at_all(cli, folder):
+    cli("export", "shop.db", "-o", "threads.jsonl")
+    cli("delete", "shop.db", "a", "--yes")
+    told = cli("import", "shop.db", "threads.jsonl")
+    assert told.status == 1
+    assert "names already: 'b'" in told.err
+    whole = (folder / "threads.jsonl").read_bytes()
+    (folder / "threads.jsonl").write_bytes(whole[:-10])
+    assert "cut" in cli("import", "new.db", "threads.jsonl").err
+    assert cli("threads", "new.db", "--json").json == []
+    assert [t["thread"] for t in cli("threads", "shop.db", "--json").json] == ["b"]
+
+
+def test_an_export_that_fails_leaves_the_file_of_before(cli, folder):
+    (folder / "threads.jsonl").write_text("before")
+    assert cli("export", "shop.db", "a", "nobody", "-o", "threads.jsonl").status == 1
+    assert (folder / "threads.jsonl").read_text() == "before"
+    assert sorted(path.name for path in folder.glob("*threads*")) == ["threads.jsonl"]
+
+
+def test_a_thread_is_copied_in_the_store_and_to_another(cli):
+    assert cli("copy", "shop.db", "a", "copy").status == 0
+    assert cli("copy", "shop.db", "a", "copy", "--to", "other.db").status == 0
+    for store in ("shop.db", "other.db"):
+        assert cli("show", store, "copy", "--json").json["next"] == ["approve"]
+
+
+def test_a_report_adds_up(cli):
+    found = cli("report", "shop.db", "--json").json
+    assert found["total"]["checkpoints"] == 6
+    assert found["total"]["bytes"] == sum(thread["bytes"] for thread in found["threads"])
+    assert "(2 in all)" in cli("report", "shop.db").out
+
+
+def test_threads_are_removed_only_when_it_is_said_twice(cli, monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.StringIO("y\n"))  # a pipe: it is nobody's answer
+    assert cli("delete", "shop.db", "a").status == 1
+    assert len(cli("threads", "shop.db", "--json").json) == 2
+    assert cli("delete", "shop.db", "a", "nobody", "--yes").status == 1
+    assert len(cli("threads", "shop.db", "--json").json) == 2
+    assert cli("delete", "shop.db", "a", "--yes", "--json").json == {"removed": ["a"]}
+    assert len(cli("threads", "shop.db", "--json").json) == 1
+
+
+def test_a_check_finds_what_is_damaged_and_says_so_in_its_status(cli, folder):
+    assert cli("check", "shop.db").status == 0
+    with sqlite3.connect(folder / "shop.db") as database:
+        database.execute("UPDATE graphflow_frame SET body = x'00' WHERE id = (2 << 28) + 2")
+    database.close()
+    told = cli("check", "shop.db", "--json")
+    assert told.status == 1
+    assert [(problem["thread"], problem["branch"]) for problem in told.json["problems"]][:1] == [
+        ("b", "main")
+    ]
+    assert "does not match its checksum" in cli("check", "shop.db").out
+    assert cli("check", "shop.db", "a").status == 0
+
+
+@pytest.mark.parametrize(
+    "command",
+    [("threads",), ("history", "a"), ("show", "a"), ("report",), ("check",), ("export",),
+     ("copy", "a", "b"), ("delete", "a")],
+    ids=lambda command: command[0],
+)  # fmt: skip
+def test_a_typing_error_makes_no_file(cli, folder, command):
+    name, *rest = command
+    told = cli(name, "sohp.db", *rest)
+    assert (told.status, told.err) == (1, "There is no file sohp.db.\n")
+    assert not (folder / "sohp.db").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("history", "nobody"), ("show", "nobody"), ("report", "nobody"), ("check", "nobody"),
+     ("copy", "nobody", "c"), ("export", "nobody"), ("show", "a", "0000000009-0"),
+     ("show", "a", "soon"), ("show", "a", "--branch", "none"), ("show", "a", "--scope", "none")],
+    ids=" ".join,
+)  # fmt: skip
+def test_what_is_not_there_is_told(cli, arguments):
+    told = cli(arguments[0], "shop.db", *arguments[1:])
+    assert told.status == 1
+    assert "has no" in told.err or "is no checkpoint" in told.err
+
+
+def test_an_unknown_kind_of_store_is_told(cli):
+    told = cli("threads", "oracle://somewhere")
+    assert told.status == 1
+    assert "sqlite://, memory://" in told.err
+
+
+def test_names_cannot_steer_the_terminal(cli, folder):
+    with SqliteCheckpointer("shop.db") as store:
+        store.run(store.create_branch("evil\x1b[2J\r\n", "", "main", None, -1))
+    assert r"evil\x1b[2J\r\n" in cli("threads", "shop.db").out
+    assert visible("ünï 日本 🙂") == "ünï 日本 🙂"
