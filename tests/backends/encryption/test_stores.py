@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import sqlite3
+from base64 import b64encode
 from collections.abc import Sequence
 from itertools import combinations
 from pathlib import Path
@@ -15,7 +16,13 @@ import pytest
 from graphflow import Checkpointer, HeadMoved, MemoryCheckpointer
 from graphflow.checkpoint.protocol import MAIN, Branch, Operation, StoredFrame, StoredRow
 from graphflow.checkpoint.records import RowKind
-from graphflow.checkpoint.transfer import copy_thread, read_whole, write_whole
+from graphflow.checkpoint.transfer import (
+    copy_thread,
+    export_thread,
+    import_thread,
+    read_whole,
+    write_whole,
+)
 from graphflow.testing.material import BODY, answer, result, stored
 from graphflow_checkpointers.encryption import (
     DecryptionError,
@@ -283,6 +290,20 @@ def test_a_copy_through_the_encrypted_store_can_be_read_and_one_behind_it_cannot
     inner.run(copy_thread(inner, "t", "stolen"))
     assert readings(store, "copy") == readings(store, "t")
     assert {type(found) for found in readings(store, "stolen")} == {DecryptionError}
+
+
+def test_what_is_exported_behind_it_is_encrypted_and_can_be_read_under_its_name_only(
+    keys: Keys,
+) -> None:
+    inner, other = MemoryCheckpointer(), MemoryCheckpointer()
+    filled(EncryptedCheckpointer(inner, keys), "t")
+    lines = list(inner.run(export_thread(inner, "t")))
+    assert b64encode(BODY)[:100] not in b"".join(lines)
+    other.run(import_thread(other, iter(lines)))
+    other.run(import_thread(other, iter(lines), "renamed"))
+    store = EncryptedCheckpointer(other, keys)
+    assert readings(store, "t") == readings(EncryptedCheckpointer(inner, keys), "t")
+    assert {type(found) for found in readings(store, "renamed")} == {DecryptionError}
 
 
 def test_a_store_with_plaintext_is_refused_or_read_and_then_written_encrypted(keys: Keys) -> None:
