@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from itertools import product
 
 import pytest
 from hypothesis import given
@@ -52,21 +55,24 @@ def test_a_body_comes_back_in_its_place(
         assert there.decrypted(kind, there.encrypted(kind, body, *numbers), *numbers) == body
 
 
+def changes(stored: bytes) -> Iterator[bytes]:
+    """Yield what is one byte away, each byte changed in three ways."""
+    for place, bits in product(range(len(stored)), (1, 0x80, 0xFF)):
+        yield stored[:place] + bytes((stored[place] ^ bits,)) + stored[place + 1 :]
+
+
 def test_every_changed_byte_is_refused() -> None:
     stored = line().encrypted(FRAME, BODY, 7)
-    for place in range(len(stored)):
-        for bits in (1, 0x80, 0xFF):
-            changed = bytearray(stored)
-            changed[place] ^= bits
-            refused(lambda changed=changed: line().decrypted(FRAME, bytes(changed), 7))
+    for changed in changes(stored):
+        refused(partial(line().decrypted, FRAME, changed, 7))
 
 
 def test_every_cut_and_every_addition_is_refused() -> None:
     stored = line().encrypted(FRAME, BODY, 7)
     for length in range(len(stored)):
-        refused(lambda length=length: line().decrypted(FRAME, stored[:length], 7))
-        refused(lambda length=length: line().decrypted(FRAME, stored[length + 1 :], 7))
-    refused(lambda: line().decrypted(FRAME, stored + b"\0", 7))
+        refused(partial(line().decrypted, FRAME, stored[:length], 7))
+        refused(partial(line().decrypted, FRAME, stored[length + 1 :], 7))
+    refused(partial(line().decrypted, FRAME, stored + b"\0", 7))
 
 
 @pytest.mark.parametrize(
@@ -89,7 +95,7 @@ def test_a_body_of_another_place_on_the_line_is_refused() -> None:
         stored = line().encrypted(kind, BODY, *numbers)
         for other, others in PLACES:
             if (kind, numbers) != (other, others):
-                refused(lambda o=other, s=stored, n=others: line().decrypted(o, s, *n))
+                refused(partial(line().decrypted, other, stored, *others))
 
 
 def test_an_error_says_what_where_and_what_to_do() -> None:
@@ -174,3 +180,15 @@ def test_equal_bodies_do_not_look_equal() -> None:
     first, second = (line().encrypted(FRAME, BODY, 7) for _ in range(2))
     assert first != second
     assert BODY not in first
+
+
+def test_threads_encrypt_and_decrypt_at_once() -> None:
+    there = line()
+
+    def work(worker: int) -> bool:
+        bodies = [b"%d %d" % (worker, number) * 99 for number in range(500)]
+        stored = [there.encrypted(FRAME, body, place) for place, body in enumerate(bodies)]
+        return bodies == [there.decrypted(FRAME, it, place) for place, it in enumerate(stored)]
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(work, range(4)))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import operator
+from base64 import b64decode
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -27,6 +29,7 @@ from graphflow import (
 )
 from graphflow.checkpoint.codec_errors import CodecError
 from graphflow.checkpoint.history import FLOOR
+from graphflow.checkpoint.transfer import copy_thread, export_thread, import_thread
 from graphflow_checkpointers.encryption import (
     DecryptionError,
     EncryptedCheckpointer,
@@ -170,7 +173,7 @@ def test_long_chains_are_compacted_and_read_the_same(
     with EncryptedCheckpointer(inner, keys) as store:
         app = counting(store, 150, SECRET * 50)
         config = THREAD | {"recursion_limit": 500}
-        given = {"messages": [], "log": []}
+        given: dict[str, Any] = {"messages": [], "log": []}
         result = app.invoke(given, config, durability=durability)
         assert app.get_state(THREAD).values == result
         (branch,) = store.run(store.branches("t"))
@@ -233,3 +236,43 @@ def test_a_fork_and_a_second_question_find_their_past(keys: Keys) -> None:
     ended = app.invoke(Command(resume="no"), fork | {"metadata": {}})
     assert ended["log"][-2:] == ["edited", "no"]
     assert len(store.run(store.branches("t"))) == 2
+
+
+# -- threads that are carried elsewhere ---------------------------------------------------------
+
+COPY: Any = {"configurable": {"thread_id": "copy"}}
+
+
+def test_a_copy_through_the_encrypted_store_is_the_same_thread(keys: Keys) -> None:
+    store = EncryptedCheckpointer(MemoryCheckpointer(), keys)
+    app = clinic(store)
+    visit(app, blocking)
+    store.run(copy_thread(store, "t", "copy"))
+    assert app.get_state(COPY).values == app.get_state(THREAD).values
+    assert store.run(store.keys_in_use("copy")) == {keys.current}
+
+
+def test_a_copy_behind_the_encrypted_store_is_refused(keys: Keys) -> None:
+    inner = MemoryCheckpointer()
+    app = clinic(EncryptedCheckpointer(inner, keys))
+    visit(app, blocking)
+
+    def steal() -> None:
+        inner.run(copy_thread(inner, "t", "copy"))
+        app.get_state(COPY)
+
+    with pytest.raises((CodecError, DecryptionError)):
+        steal()
+
+
+def test_what_is_exported_behind_it_stays_encrypted_and_can_be_read_elsewhere(keys: Keys) -> None:
+    inner, other = MemoryCheckpointer(), MemoryCheckpointer()
+    app = clinic(EncryptedCheckpointer(inner, keys))
+    visit(app, blocking)
+    lines = list(inner.run(export_thread(inner, "t")))
+    bodies = [b64decode(json.loads(line)[3]) for line in lines if line.startswith(b'["frame"')]
+    assert bodies
+    assert SECRET.encode() not in b"".join((*lines, *bodies))
+    other.run(import_thread(other, iter(lines)))
+    there = clinic(EncryptedCheckpointer(other, keys))
+    assert there.get_state(THREAD).values == app.get_state(THREAD).values

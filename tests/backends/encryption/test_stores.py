@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import sqlite3
-from base64 import b64encode
 from collections.abc import Sequence
 from itertools import combinations
 from pathlib import Path
@@ -16,13 +15,7 @@ import pytest
 from graphflow import Checkpointer, HeadMoved, MemoryCheckpointer
 from graphflow.checkpoint.protocol import MAIN, Branch, Operation, StoredFrame, StoredRow
 from graphflow.checkpoint.records import RowKind
-from graphflow.checkpoint.transfer import (
-    copy_thread,
-    export_thread,
-    import_thread,
-    read_whole,
-    write_whole,
-)
+from graphflow.checkpoint.transfer import read_whole, write_whole
 from graphflow.testing.material import BODY, answer, result, stored
 from graphflow_checkpointers.encryption import (
     DecryptionError,
@@ -278,32 +271,6 @@ def test_a_thread_that_is_carried_over_needs_only_the_current_key() -> None:
     assert after.run(after.keys_in_use("t")) == {"new"}
     assert readings(after, "t") == readings(before, "t")
     assert readings(after, "t", "child") == readings(before, "t", "child")
-
-
-def test_a_copy_through_the_encrypted_store_can_be_read_and_one_behind_it_cannot(
-    keys: Keys,
-) -> None:
-    inner = MemoryCheckpointer()
-    store = EncryptedCheckpointer(inner, keys)
-    filled(store, "t")
-    store.run(copy_thread(store, "t", "copy"))
-    inner.run(copy_thread(inner, "t", "stolen"))
-    assert readings(store, "copy") == readings(store, "t")
-    assert {type(found) for found in readings(store, "stolen")} == {DecryptionError}
-
-
-def test_what_is_exported_behind_it_is_encrypted_and_can_be_read_under_its_name_only(
-    keys: Keys,
-) -> None:
-    inner, other = MemoryCheckpointer(), MemoryCheckpointer()
-    filled(EncryptedCheckpointer(inner, keys), "t")
-    lines = list(inner.run(export_thread(inner, "t")))
-    assert b64encode(BODY)[:100] not in b"".join(lines)
-    other.run(import_thread(other, iter(lines)))
-    other.run(import_thread(other, iter(lines), "renamed"))
-    store = EncryptedCheckpointer(other, keys)
-    assert readings(store, "t") == readings(EncryptedCheckpointer(inner, keys), "t")
-    assert {type(found) for found in readings(store, "renamed")} == {DecryptionError}
 
 
 def test_a_store_with_plaintext_is_refused_or_read_and_then_written_encrypted(keys: Keys) -> None:
