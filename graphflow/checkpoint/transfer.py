@@ -7,9 +7,10 @@
     with open("42.gfthread", "rb") as file:
         other.run(import_thread(other, file))
 
-Composed from the verbs of a `Checkpointer`, so every store can give to every other. Nothing is
-decoded: frames, rows and snapshots arrive byte by byte, and keep their numbers, by which
-checkpoints are addressed. A thread arrives whole or not at all.
+Composed from the verbs of a `Checkpointer`, so every store can give to every other. Frames, rows
+and snapshots arrive byte by byte, and keep their numbers, by which checkpoints are addressed; only
+where a thread gets another name, its ids in them change with it (`renaming`). A thread arrives
+whole or not at all.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from collections.abc import Iterable, Iterator
 
 from graphflow.checkpoint.archive import StoredBranch, StoredThread, read_threads, written
 from graphflow.checkpoint.protocol import Branch, Checkpointer, Operation
+from graphflow.checkpoint.renaming import renamed
 from graphflow.errors import (
     CheckpointConflict,
     CheckpointError,
@@ -70,6 +72,7 @@ def copy_thread(store: Checkpointer, thread: str, new_id: str) -> Operation[str]
     Raises:
         UnknownCheckpointError: There is no such thread.
         CheckpointConflict: There is a thread of the new name; nothing was stored.
+        CodecError: It cannot be read, and so not be given the new name; nothing was stored.
     """
     whole = yield from read_whole(store, thread)
     return (yield from write_whole(store, whole, new_id))
@@ -133,8 +136,10 @@ def write_whole(
 
     Raises:
         CheckpointConflict: There is a thread of that name; nothing was stored.
+        CodecError: It cannot be read, and so not be given another name; nothing was stored.
     """
     name = whole.name if thread is None else thread
+    whole = renamed(whole, name)
     numbers: dict[tuple[str, int | None], int] = {}
     yield from store.begin(write=True)
     if (yield from store.scopes(name)):

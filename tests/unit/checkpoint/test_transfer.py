@@ -13,6 +13,7 @@ from graphflow import (
     CheckpointConflict,
     Checkpointer,
     CheckpointError,
+    CodecError,
     Command,
     CorruptCheckpointError,
     HeadMoved,
@@ -141,9 +142,18 @@ def test_the_histories_of_a_thread_and_its_export_are_equal(store, other):
 
 
 def test_an_imported_thread_can_get_another_name(other):
-    lines = file_of(filled(MemoryCheckpointer()))
-    assert other.run(import_thread(other, lines, "new")) == "new"
+    store = MemoryCheckpointer()
+    asking(store, []).invoke({"log": ["a"]}, thread())
+    assert other.run(import_thread(other, file_of(store), "new")) == "new"
     assert other.run(other.threads()) == ["new"]
+    assert asking(other, []).get_state(thread("new")).values == {"log": ["a"]}
+
+
+def test_a_thread_that_cannot_be_read_keeps_its_name(store):
+    filled(store)
+    with pytest.raises(CodecError):
+        store.run(copy_thread(store, "t", "new"))
+    assert store.run(store.threads()) == ["t"]
 
 
 def test_several_threads_are_one_file(other):
