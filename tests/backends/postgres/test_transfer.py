@@ -73,3 +73,9 @@ def test_a_thread_is_counted_and_found_whole(store: PostgresCheckpointer) -> Non
     assert store.run(check_thread(store, raw_codec(), "t")) == []
     counted = store.run(storage_report(store)).total[:7]
     assert counted == reference.run(storage_report(reference)).total[:7]
+
+
+def test_the_store_has_a_url(dsn: str) -> None:
+    with Checkpointer.from_url(dsn) as store:
+        assert type(store) is PostgresCheckpointer
+        assert isinstance(store.run(store.threads()), list)

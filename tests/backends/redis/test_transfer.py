@@ -82,3 +82,9 @@ def test_a_thread_is_counted_and_found_whole(store: RedisCheckpointer) -> None:
     assert store.run(check_thread(store, raw_codec(), "t")) == []
     counted = store.run(storage_report(store)).total[:7]
     assert counted == reference.run(storage_report(reference)).total[:7]
+
+
+def test_the_store_has_a_url(url: str) -> None:
+    with Checkpointer.from_url(url) as store:
+        assert type(store) is RedisCheckpointer
+        assert isinstance(store.run(store.threads()), list)
