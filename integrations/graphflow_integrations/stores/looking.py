@@ -18,7 +18,7 @@ from graphflow.checkpoint.records import Frame, Row, RowKind
 from graphflow.checkpoint.report import StorageReport, Usage, open_questions, usage_of
 from graphflow.errors import CheckpointError, UnknownCheckpointError
 from graphflow.ids import checkpoint_id, parse_checkpoint_id
-from graphflow_integrations.stores.printing import progress, say, say_json, say_table
+from graphflow_integrations.stores.printing import counted, progress, say, say_json, say_table
 from graphflow_integrations.stores.shapes import moment, plain, size
 
 DONE, FAILED = 0, 1
@@ -240,7 +240,7 @@ def check(store: Checkpointer, options: argparse.Namespace) -> int:
         for problem in found:
             inside = f", graph {problem.scope}" if problem.scope else ""
             say(f"thread {problem.thread}{inside}, branch {problem.branch}: {problem.what}")
-        say(f"{len(names)} threads checked, {len(found)} problems")
+        say(f"{counted(len(names), 'thread')} checked, {counted(len(found), 'problem')}")
     return FAILED if found else DONE
 
 

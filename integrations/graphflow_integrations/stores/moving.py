@@ -23,7 +23,7 @@ from graphflow.checkpoint.transfer import (
 )
 from graphflow.errors import CheckpointConflict, CorruptCheckpointError, UnknownCheckpointError
 from graphflow_integrations.stores.opening import opened
-from graphflow_integrations.stores.printing import complain, progress, say, say_json
+from graphflow_integrations.stores.printing import complain, counted, progress, say, say_json
 
 DONE, FAILED = 0, 1
 THE_PIPE = "-"
@@ -36,7 +36,7 @@ def export(store: Checkpointer, options: argparse.Namespace) -> int:
         for name in progress(names, "Writing"):
             file.writelines(store.run(export_thread(store, name)))
     if options.out != THE_PIPE:
-        say(f"{len(names)} threads written to {options.out}")
+        say(f"{counted(len(names), 'thread')} written to {options.out}")
     return DONE
 
 
@@ -71,7 +71,7 @@ def import_(store: Checkpointer, options: argparse.Namespace) -> int:
     if options.json:
         say_json({"threads": stored})
     else:
-        say(f"{len(stored)} threads imported")
+        say(f"{counted(len(stored), 'thread')} imported")
     return DONE
 
 
@@ -129,12 +129,12 @@ def delete(store: Checkpointer, options: argparse.Namespace) -> int:
     if options.json:
         say_json({"removed": options.threads})
     else:
-        say(f"{len(options.threads)} threads removed")
+        say(f"{counted(len(options.threads), 'thread')} removed")
     return DONE
 
 
 def _agreed(count: int) -> bool:
     if not sys.stdin.isatty():
         return False
-    print(f"Remove {count} threads for good? [y/N] ", end="", flush=True)
+    print(f"Remove {counted(count, 'thread')} for good? [y/N] ", end="", flush=True)
     return sys.stdin.readline().strip().lower() in ("y", "yes")

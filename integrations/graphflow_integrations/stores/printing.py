@@ -25,6 +25,11 @@ def say(text: str) -> None:
         print(visible(line))
 
 
+def counted(count: int, what: str) -> str:
+    """Return `1 thread`, `2 threads`."""
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+
+
 def complain(text: str) -> None:
     """Print a line where errors go."""
     print(visible(text), file=sys.stderr)
