@@ -5,10 +5,15 @@ from __future__ import annotations
 import io
 import json
 import operator
+import os
+import pty
+import re
+import select
 import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, TypedDict
@@ -231,3 +236,38 @@ def test_names_cannot_steer_the_terminal(cli, folder):
         store.run(store.create_branch("evil\x1b[2J\r\n", "", "main", None, -1))
     assert r"evil\x1b[2J\r\n" in cli("threads", "shop.db").out
     assert visible("ünï 日本 🙂") == "ünï 日本 🙂"
+
+
+def on_terminal(folder: Path, *arguments: str, typed: bytes = b"") -> str:
+    """Run a command in a process with a terminal, and return what that shows."""
+    end, terminal = pty.openpty()
+    command = [sys.executable, "-m", "graphflow_integrations.cli", *arguments]
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "120"}
+    process = subprocess.Popen(
+        command, stdin=terminal, stdout=terminal, stderr=terminal, cwd=folder, env=environment
+    )
+    os.close(terminal)
+    os.write(end, typed)
+    shown = b""
+    with suppress(OSError):  # what a terminal says when nobody is left at its other end
+        while select.select([end], [], [], 60)[0] and (part := os.read(end, 1 << 16)):
+            shown += part
+    os.close(end)
+    assert process.wait(60) == 0
+    return shown.decode()
+
+
+def test_a_terminal_shows_a_table_and_is_asked_before_threads_are_removed(folder):
+    assert re.search(r"\x1b\[1mthread.*\r\na .*approve", on_terminal(folder, "threads", "shop.db"))
+    shown = on_terminal(folder, "delete", "shop.db", "a", "b", typed=b"y\n")
+    assert "Remove 2 threads for good? [y/N]" in shown
+    assert "2 threads removed" in shown
+
+
+def test_a_terminal_shows_how_far_long_work_is(folder):
+    with SqliteCheckpointer(folder / "shop.db") as store:
+        for number in range(30):
+            store.run(store.create_branch(f"t{number}", "", "main", None, -1))
+    shown = on_terminal(folder, "check", "shop.db")
+    assert "Checking" in shown
+    assert "32 threads checked, 0 problems" in shown

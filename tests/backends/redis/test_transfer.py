@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Annotated, Any, TypedDict
 
 import pytest
@@ -88,3 +89,19 @@ def test_the_store_has_a_url(url: str) -> None:
     with Checkpointer.from_url(url) as store:
         assert type(store) is RedisCheckpointer
         assert isinstance(store.run(store.threads()), list)
+
+
+def test_of_several_imports_at_once_one_wins(store: RedisCheckpointer) -> None:
+    source = paused(MemoryCheckpointer())
+    file = list(source.run(export_thread(source, "t")))
+
+    def won(_: int) -> bool:
+        try:
+            store.run(import_thread(store, file))
+        except CheckpointConflict:
+            return False
+        return True
+
+    with ThreadPoolExecutor(4) as pool:
+        assert sum(pool.map(won, range(8))) == 1
+    assert store.run(read_whole(store, "t")) == source.run(read_whole(source, "t"))

@@ -3,6 +3,7 @@
 import json
 import operator
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from hashlib import blake2b
 from typing import Annotated, Any, TypedDict
 
@@ -291,3 +292,18 @@ def test_branches_keep_their_numbers_or_nothing_is_stored(store):
     with pytest.raises(CheckpointError, match="has number 1 where it comes from"):
         store.run(write_whole(store, thread._replace(branches=gap)))
     assert store.run(store.threads()) == []
+
+
+def test_of_several_imports_at_once_one_wins(store):
+    file = file_of(filled(MemoryCheckpointer()))
+
+    def won(_: int) -> bool:
+        try:
+            store.run(import_thread(store, file))
+        except CheckpointConflict:
+            return False
+        return True
+
+    with ThreadPoolExecutor(4) as pool:
+        assert sum(pool.map(won, range(8))) == 1
+    assert file_of(store) == file
