@@ -26,7 +26,7 @@ from graphflow_integrations.cli import main
 from graphflow_integrations.stores.printing import visible
 
 
-@storable("shop.Order")
+@storable("cli.Order")
 @dataclass
 class Order:
     number: int
@@ -109,11 +109,11 @@ def test_a_history_is_newest_first(cli):
 
 
 def test_a_state_is_shown_without_the_classes_it_is_made_of(cli, folder):
-    """In a process of its own, where nobody registered `shop.Order`."""
+    """In a process of its own, where nobody registered `cli.Order`."""
     command = [sys.executable, "-m", "graphflow_integrations.cli", "show", "shop.db", "a", "--json"]
     done = subprocess.run(command, cwd=folder, capture_output=True, timeout=60, check=True)
     shown = json.loads(done.stdout)
-    order = {"class": "shop.Order", "version": 1, "data": {"number": 7}}
+    order = {"class": "cli.Order", "version": 1, "data": {"number": 7}}
     assert shown["values"] == {"orders": [order]}
     assert shown["rows"][0]["value"]["value"] == "Approve?"
 
@@ -122,7 +122,7 @@ def test_any_checkpoint_can_be_shown(cli):
     assert cli("show", "shop.db", "a", "0000000001-0", "--json").json["values"] == {"orders": []}
     text = cli("show", "shop.db", "a").out
     assert "next: approve" in text
-    assert '"class": "shop.Order"' in text
+    assert '"class": "cli.Order"' in text
 
 
 def test_threads_go_through_a_file_into_another_store(cli):

@@ -20,7 +20,7 @@ from graphflow.checkpoint.report import Usage, storage_report
 from graphflow_checkpointers.sqlite import SqliteCheckpointer
 
 
-@storable("tests.Order")
+@storable("upkeep.Order")
 @dataclass(frozen=True)
 class Order:
     number: int
@@ -75,14 +75,14 @@ def damage(path: Path, statement: str) -> list[str]:
 
 def test_a_class_that_is_not_registered_shows_what_it_holds():
     stored = codec.encode({"order": Order(7)})
-    assert raw_codec().decode(stored) == {"order": Unregistered("tests.Order", 1, {"number": 7})}
+    assert raw_codec().decode(stored) == {"order": Unregistered("upkeep.Order", 1, {"number": 7})}
 
 
 def test_what_is_not_registered_can_be_an_item_of_a_set_and_a_key():
     value = [{Order(1), Order(2)}, {Order(3): "three"}]
     found = raw_codec().decode(codec.encode(value))
     assert sorted(item.data["number"] for item in found[0]) == [1, 2]
-    assert found[1] == {Unregistered("tests.Order", 1, {"number": 3}): "three"}
+    assert found[1] == {Unregistered("upkeep.Order", 1, {"number": 3}): "three"}
 
 
 def test_arrays_are_shown_without_numpy():
