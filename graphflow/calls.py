@@ -41,12 +41,17 @@ class Call(NamedTuple):
     """The graphs around the one that is called."""
 
     def options(
-        self, records: bool, identity: str = "", forwarded: frozenset[str] = frozenset()
+        self,
+        records: bool,
+        began: float,
+        identity: str = "",
+        forwarded: frozenset[str] = frozenset(),
     ) -> Options:
         """Return what the machine needs to know.
 
         Args:
             records: Whether there is a store to commit to.
+            began: When the run begins, in seconds since the epoch.
             identity: What makes the ids of its tasks its own.
             forwarded: Modes that listeners of the run around this one want to hear.
         """
@@ -60,6 +65,7 @@ class Call(NamedTuple):
             interrupt_before=self.interrupt_before,
             interrupt_after=self.interrupt_after,
             output_keys=self.output_keys,
+            began=began,
             saves_at_exit=self.durability == "exit",
             step_timeout=self.step_timeout,
             draining=None if self.control is None else self.control.drain_reason,

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from typing import Any, Generic, TypeVar
 from uuid import uuid4
 
 from graphflow.ids import checkpoint_id
-from graphflow.runtime import RunControl, TaskContext, TaskView, current
+from graphflow.runtime import RunControl, TaskContext, current
 from graphflow.types import PREVIOUS, ROOT, StreamWriter
 
 Ctx = TypeVar("Ctx")
@@ -127,20 +126,16 @@ def _execution_info(context: TaskContext) -> ExecutionInfo:
         task.attempt,
         None if run.checkpoints is None else checkpoint_id(task.head, run.ordinal),
         run.run_id,
-        _first_attempt(task),
+        task.since,
     )
-
-
-def _first_attempt(task: TaskView) -> float:
-    """Return when the task's first attempt began; kept, so that all attempts say the same."""
-    task.since = task.since or time.time()
-    return task.since
 
 
 def previous_of(context: TaskContext) -> Any:
     """Return what the last run of an entrypoint saved: what it returned, if it did not say."""
-    values = context.task.values
-    return values.get(PREVIOUS, values.get(ROOT))
+    task = context.root.task
+    if not task.is_entry:
+        return None
+    return task.values.get(PREVIOUS, task.values.get(ROOT))
 
 
 def injected(context: TaskContext, names: tuple[str, ...]) -> dict[str, Any]:

@@ -165,7 +165,7 @@ def recorder_for(
 
 def turn_of(machine: Machine, given: Any, writes: Any, answers: Mapping[str, Any]) -> Turn:
     """Return the first turn: of new input (`writes`), or of going on (None)."""
-    plan, now = machine.plan, time.time()
+    plan, now = machine.plan, machine.options.began
     command = given if isinstance(given, Command) else None
     targets = read_targets(plan, command.goto) if command else ()
     if writes is not None:

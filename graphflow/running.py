@@ -6,7 +6,8 @@ and reads the result off the machine. The blocking and the asyncio side differ o
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from time import time
 from typing import Any, TypeVar
 
 from graphflow.calls import Call, shaped
@@ -42,6 +43,9 @@ class Run:
         nested: The task that it is part of; None: it stands alone.
     """
 
+    clock: Callable[[], float] = staticmethod(time)
+    """Tells when the run begins; the simulation has one of its own."""
+
     def __init__(
         self,
         plan: Plan,
@@ -68,9 +72,11 @@ class Run:
         nested = self.nested
         if nested is not None:
             forwarded = nested.task.run.forwarded
-            options = self.call.options(self.store is not None, nested.identity, forwarded)
+            options = self.call.options(
+                self.store is not None, self.clock(), nested.identity, forwarded
+            )
             return open_nested(self.plan, options, self.given, self.codec, nested)
-        options = self.call.options(self.store is not None)
+        options = self.call.options(self.store is not None, self.clock())
         place = None if self.store is None else place_of(self.call.config)
         return open_run(self.plan, options, self.given, self.store, self.codec, place)
 

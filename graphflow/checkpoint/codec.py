@@ -75,6 +75,8 @@ _NATIVE_LEVELS = 8
 _AT_ONCE = 64
 """Encoded values that are joined to be read in one go: few enough to stay in the cache."""
 _PAIR = b"\x92"
+_ENCRYPTED = b"\xc1E"
+"""What encrypted bodies begin with; no MessagePack does."""
 _END_VALUE = 0x677261_7068_666C_6F
 _END = b"\xcf" + _END_VALUE.to_bytes(8, "big")
 """Read as the second item of a pair whose first is the data, it shows that nothing follows it."""
@@ -236,6 +238,11 @@ class Codec:
 
     def _decode_carefully(self, framed: bytes) -> Any:
         """Read without native code, which either finds the value or says what is wrong."""
+        if framed.startswith(_PAIR + _ENCRYPTED):
+            raise CorruptData(
+                "the stored bytes are encrypted: open the store as EncryptedCheckpointer(store, "
+                "keys), see graphflow_checkpointers.encryption"
+            )
         try:
             value, end = self._unpack_purely(framed)
         except CodecError:

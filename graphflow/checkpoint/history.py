@@ -22,7 +22,7 @@ from graphflow.checkpoint.frames import (
 )
 from graphflow.checkpoint.protocol import Branch, Checkpointer, Operation, StoredFrame
 from graphflow.checkpoint.records import Frame, Row
-from graphflow.errors import UnknownCheckpointError
+from graphflow.errors import CorruptCheckpointError, UnknownCheckpointError
 from graphflow.state.deltas import Folder
 
 ROW_COST = 256
@@ -125,9 +125,15 @@ def _read(
     values, metadata = ({}, {}) if base is None else unpack_snapshot(codec, base)
     folder = Folder(values)
     before, body = NO_FRAME, NO_FRAME
-    is_known = base is not None
+    is_known, expected = base is not None, -1
     for link, following in zip(stored, open_frames(codec, stored), strict=True):
         before, body = body, following
+        if link.seq - 1 - (body[9] or 0) != expected and not is_known:
+            raise CorruptCheckpointError(
+                f"Branch {branch.name!r}: the frame before {link.seq} is missing. Restore the "
+                "store from a backup; what lies before can still be read."
+            )
+        expected = link.seq
         if not is_known:  # the first one is in the snapshot, if there is one
             folder.apply(delta_of(link.seq, body, before))
         is_known = False

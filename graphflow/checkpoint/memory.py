@@ -5,7 +5,7 @@ Frames are kept as bytes so that what could not be stored elsewhere cannot be st
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import count
 from threading import RLock
 from typing import ClassVar, TypeVar
@@ -42,6 +42,14 @@ class _Line:
         """Keep only the first `count` frames, with `rows` at their end."""
         del self.frames[count:]
         self.rows = rows
+
+    def restore(self, places: Mapping[tuple[int, int, int], StoredRow | None]) -> None:
+        """Put back what was in these places; None: nothing."""
+        for place, row in places.items():
+            if row is None:
+                self.rows.pop(place, None)
+            else:
+                self.rows[place] = row
 
 
 class MemoryCheckpointer(Checkpointer):
@@ -132,9 +140,8 @@ class MemoryCheckpointer(Checkpointer):
         for row in rows:
             if row.kind == RowKind.ANSWER and row[:3] in line.rows:
                 raise AlreadyAnswered(f"Question {row.number + 1} of this task has its answer.")
-        count, before = len(line.frames), line.rows
-        self._undo.append(lambda: line.go_back(count, before))
-        line.rows = dict(before)
+        places = {row[:3]: line.rows.get(row[:3]) for row in (*rows, *withdrawn)}
+        self._undo.append(lambda: line.restore(places))
         for row in rows:
             line.rows.setdefault(row[:3], row)
         for row in withdrawn:

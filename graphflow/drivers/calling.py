@@ -26,7 +26,13 @@ from graphflow.drivers.workers import Workers
 from graphflow.engine.machine import Machine
 from graphflow.engine.retries import retry_wait
 from graphflow.engine.turn import Outcome
-from graphflow.errors import DriftError, GraphDrained, GraphInterrupt, is_invalid_resume
+from graphflow.errors import (
+    DriftError,
+    GraphDrained,
+    GraphInterrupt,
+    GraphSignal,
+    is_invalid_resume,
+)
 from graphflow.graph.tasks import TaskSpec
 from graphflow.ids import digest
 from graphflow.injection import injected
@@ -73,6 +79,7 @@ class CallView:
     __slots__ = ("attempt", "failure", "head", "id", "name", "path", "since", "step", "values")
     answers: tuple[Any, ...] = ()
     timeout = None
+    is_entry = False
     triggers = ("__pregel_push",)
 
     def __init__(self, spec: TaskSpec, root: TaskContext, around: TaskContext, path: Path) -> None:
@@ -300,6 +307,8 @@ class Caller(ABC):
     """A semaphore for each loop on which nodes make calls."""
     has_called = False
     """Whether a node of the run has called a task."""
+    outer: Any = None
+    """The loop on which a blocking run was begun, as in a notebook: none of its nodes is on it."""
 
     def call(
         self, spec: TaskSpec, around: TaskContext, given: tuple[tuple[Any, ...], dict[str, Any]]
@@ -310,7 +319,9 @@ class Caller(ABC):
             RuntimeError: Blocking code calls an asynchronous task.
             DriftError: The record has another task in this place.
         """
-        loop = _running_loop()
+        loop = running_loop()
+        if loop is self.outer:
+            loop = None
         if loop is None and spec.is_async:
             raise RuntimeError(
                 f"In a sync context async tasks cannot be called: `{spec.name}` is `async def`. "
@@ -433,6 +444,8 @@ def settled(context: TaskContext, outcome: Outcome) -> Generator[Any, Any, Outco
             future.cancel()
         yield from _end_of(future)
         error = None if future.cancelled() else future.exception()
+        if not isinstance(error, (Exception, GraphSignal, type(None))):
+            raise error  # an exit, Ctrl-C: no business of the node's
         if isinstance(error, GraphInterrupt):
             asked.update({question.id: question for question in error.interrupts})
         is_drained = is_drained or isinstance(error, GraphDrained)
@@ -499,7 +512,8 @@ def _same(spec: TaskSpec, around: TaskContext, place: Path, known: tuple[str, An
     return returned
 
 
-def _running_loop() -> Any:
+def running_loop() -> Any:
+    """Return the loop that runs here, or None."""
     asyncio = sys.modules.get("asyncio")  # a program that has not loaded it has no loop
     try:
         return None if asyncio is None else asyncio.get_running_loop()

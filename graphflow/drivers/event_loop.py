@@ -41,11 +41,6 @@ class LoopDriver(Driver):
         """Held by who saves while tasks run."""
         self.calling: set[asyncio.Task[Any]] = set()
         """Calls of tasks under way."""
-        self.slots = (
-            None if self.max_concurrency is None else asyncio.Semaphore(self.max_concurrency)
-        )
-        """Room for calls that nodes make; those that calls make need none, lest they wait for
-        themselves."""
         self.threads: ThreadPoolExecutor | None = None
         """Where blocking nodes run; each run has its own, so that nested ones never starve."""
         self.context.sink = self._emit
@@ -56,7 +51,7 @@ class LoopDriver(Driver):
         Raises:
             BaseException: What made the run fail.
         """
-        machine, inline = self.machine, self.is_inline
+        machine, inline, around = self.machine, self.is_inline, self.context.around
         control = self.context.control
         try:
             while True:
@@ -74,6 +69,8 @@ class LoopDriver(Driver):
                     if control is not None:
                         heed(control, machine)
                     turn = machine.complete(outcomes, time.time())
+                    if around is not None:
+                        around.touch()
                     continue
                 self._hand_out(tasks)
                 async for event in self._events_until_outcome(turn.wake_at):
@@ -83,6 +80,8 @@ class LoopDriver(Driver):
                     heed(control, machine)
                 if outcomes:
                     turn = machine.complete(outcomes, time.time())
+                    if around is not None:
+                        around.touch()
                 else:  # the wait is over, whatever the clock says
                     turn = machine.tick(max(time.time(), turn.wake_at or 0.0))
         except CheckpointError as lost:
@@ -128,17 +127,10 @@ class LoopDriver(Driver):
     # -- calls of tasks ------------------------------------------------------------------------
 
     def begin_on_loop(self, call: TaskCall, loop: Any) -> Any:
-        future = loop.create_task(self._call(call))
+        future = super().begin_on_loop(call, loop)
         self.calling.add(future)
         future.add_done_callback(self.calling.discard)
         return future
-
-    async def _call(self, call: TaskCall) -> Any:
-        steps = acarry(call.steps(True), self._afor_call)
-        if self.slots is None or len(call.place) > 1:
-            return await steps
-        async with self.slots:
-            return await steps
 
     async def anote(self, ended: Ended) -> None:
         async with self.noting:
@@ -147,7 +139,12 @@ class LoopDriver(Driver):
                 await self.saver.asave(commit)
 
     def note(self, ended: Ended) -> None:
-        noted = asyncio.run_coroutine_threadsafe(self.anote(ended), self.loop)
+        noting = self.anote(ended)
+        try:
+            noted = asyncio.run_coroutine_threadsafe(noting, self.loop)
+        except RuntimeError:  # the loop is closed
+            noting.close()
+            raise
         while True:
             try:
                 return noted.result(timeout=1.0)

@@ -14,8 +14,9 @@ from contextvars import copy_context
 from queue import Empty, SimpleQueue
 from typing import Any
 
+from graphflow.checkpoint.records import Commit
 from graphflow.drivers.call import Blocking, cancelled_by_itself, carry, failed, heed, perform
-from graphflow.drivers.calling import Ended, settled
+from graphflow.drivers.calling import Ended, running_loop, settled
 from graphflow.drivers.driver import Driver
 from graphflow.drivers.workers import Workers
 from graphflow.engine.turn import Outcome, Status, Task, Turn
@@ -37,6 +38,7 @@ class ThreadDriver(Driver):
         self.noting = threading.Lock()
         """Held by who tells the machine something while tasks run elsewhere."""
         self.running = 0
+        self.outer = running_loop()
         self.own = copy_context()
         """Where tasks run that the caller's thread performs: what they set stays in the run."""
         self.context.sink = self.arrived.put
@@ -47,12 +49,12 @@ class ThreadDriver(Driver):
         Raises:
             BaseException: What made the run fail.
         """
-        machine, inline = self.machine, self.is_inline
+        machine, inline, around = self.machine, self.is_inline, self.context.around
         own, perform_one, control = self.own, self._perform, self.context.control
         try:
             while True:
                 if turn.commit is not None and self.saver is not None:
-                    self.saver.save(turn.commit)
+                    self._save(turn.commit)
                 if turn.events:
                     yield from turn.events
                 if turn.status is not Status.RUNNING:
@@ -65,6 +67,8 @@ class ThreadDriver(Driver):
                     if control is not None:
                         heed(control, machine)
                     turn = machine.complete(outcomes, time.time())
+                    if around is not None:
+                        around.touch()
                     continue
                 for task in tasks:
                     self._hand_out(task)
@@ -74,6 +78,8 @@ class ThreadDriver(Driver):
                 with self.noting:
                     if outcomes:
                         turn = machine.complete(outcomes, time.time())
+                        if around is not None:
+                            around.touch()
                     else:  # the wait is over, whatever the clock says
                         turn = machine.tick(max(time.time(), turn.wake_at or 0.0))
             yield from self._wind_up()
@@ -89,6 +95,14 @@ class ThreadDriver(Driver):
             self._finish_saving()
         if machine.error is not None:
             raise machine.error
+
+    def _save(self, commit: Commit) -> None:
+        assert self.saver is not None
+        if not self.has_called:
+            self.saver.save(commit)
+            return
+        with self.noting:
+            self.saver.save(commit)
 
     def _finish_saving(self) -> None:
         if self.saver is None:
@@ -180,7 +194,7 @@ class ThreadDriver(Driver):
             with self.noting:
                 turn = self.machine.complete(outcomes, time.time())
             if turn.commit is not None and self.saver is not None:
-                self.saver.save(turn.commit)
+                self._save(turn.commit)
             yield from turn.events
 
 

@@ -36,7 +36,6 @@ from graphflow.engine.telling import Events, Teller
 from graphflow.engine.turn import Options, Outcome, Start, Status, Target, Task, Turn
 from graphflow.errors import GraphDrained, GraphRecursionError, is_invalid_resume
 from graphflow.graph.plan import Plan
-from graphflow.ids import digest
 from graphflow.types import START, Interrupt
 
 
@@ -68,6 +67,8 @@ class Machine:
         self.waiting = Waiting(plan, start.joins, start.deferred)
         self.superstep = Superstep([], 0, plan.unstored)
         self.retries: list[tuple[float, Task]] = []
+        self.noted = sum(row.kind is RowKind.CALL for row in start.rows)
+        """How many calls of tasks have been noted."""
         self.is_late = False
         """Whether the run failed because its superstep took too long."""
         self.deadline: float | None = None
@@ -187,7 +188,7 @@ class Machine:
             returned: What it returned.
         """
         recall(task, path, name, returned)
-        number = path[0] if len(path) == 1 else _far(path)
+        number, self.noted = self.noted, self.noted + 1
         return self._commit_rows([Row(task.index, RowKind.CALL, number, (path, name, returned))])
 
     def tick(self, now: float) -> Turn:
@@ -341,9 +342,11 @@ class Machine:
         left, head, identity = self.last_step - step, self.ledger.head, self.options.identity
         tasks = []
         for i, (name, is_send, arg, timeout) in enumerate(pending):
-            tasks.append(
-                Task(i, nodes[name], values, is_send, arg, i, step, left, head, identity, timeout)
-            )
+            task = Task(i, nodes[name], values, is_send, arg, i, step, left, head, identity)
+            task.since = now
+            if timeout is not None:
+                task.timeout = timeout
+            tasks.append(task)
         recorded = len(tasks) if recorded is None else recorded
         self.superstep = Superstep(tasks, recorded, self.plan.unstored)
 
@@ -389,7 +392,6 @@ class Machine:
         if is_invalid_resume(error):
             self.superstep.refuse(outcome)
             return []
-        task.since = task.since or now
         wait = retry_wait(task.node.retry, error, task.attempt, outcome.jitter, now - task.since)
         if wait is not None:
             task.attempt += 1
@@ -429,11 +431,3 @@ class Machine:
 
     def _commit_rows(self, rows: Sequence[Row], withdrawn: Sequence[Row] = ()) -> Commit | None:
         return self.ledger.commit_rows(rows, withdrawn) if self.options.records else None
-
-
-def _far(path: tuple[int, ...]) -> int:
-    """Return the number of a call inside a call: beyond those of the calls of a node itself.
-
-    Two paths hardly ever share one; where they do, one call is made again after a crash.
-    """
-    return (1 << 20) + int(digest(*map(str, path))[:7], 16)

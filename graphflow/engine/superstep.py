@@ -100,6 +100,7 @@ class Superstep:
             task.index, handler, task.values, task.is_send, task.arg, task.place,
             task.step, task.steps_left, task.head, task.identity,
         )  # fmt: skip
+        taking_over.since = task.since
         taking_over.failure = NodeError(task.node.name, error)
         self.tasks[task.index] = taking_over
         self.has_failures = True

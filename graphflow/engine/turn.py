@@ -16,7 +16,7 @@ from graphflow.checkpoint.records import NOTHING, Commit, Frame, Pending, Row, W
 from graphflow.events import Event
 from graphflow.graph.plan import Node
 from graphflow.ids import task_id
-from graphflow.types import Interrupt, NodeError, Send, TimeoutPolicy
+from graphflow.types import Interrupt, NodeError, Send
 
 Target = str | Send
 """A node's name, `END`, or a `Send`."""
@@ -60,7 +60,6 @@ class Task:
         steps_left: int,
         head: int,
         identity: str,
-        timeout: TimeoutPolicy | None = None,
     ) -> None:
         self.index = index
         self.node = node
@@ -84,10 +83,11 @@ class Task:
         """Answers to its own questions, in order."""
         self.recalled: dict[tuple[int, ...], tuple[str, Any]] = NOTHING_RECALLED
         """Calls of tasks that ended: place of the call to name and what it returned."""
-        self.timeout = timeout or node.timeout
+        self.timeout = node.timeout
+        """How long an attempt may take; a `Send` may say otherwise than its node."""
         self.attempt = 1
         self.since = 0.0
-        """When the first attempt began, if there was more than one."""
+        """When it was first handed out, in seconds since the epoch."""
         self.failure: NodeError | None = None
         """Of an error handler: what it handles."""
         self._id = ""
@@ -104,6 +104,11 @@ class Task:
             name, is_send = self.node.name, self.is_send
             self._id = task_id(self.identity, self.head, self.step, name, is_send, self.place)
         return self._id
+
+    @property
+    def is_entry(self) -> bool:
+        """Whether it runs the function of an entrypoint."""
+        return self.node.is_entry
 
     @property
     def path(self) -> tuple[Any, ...]:
@@ -195,6 +200,8 @@ class Options(NamedTuple):
     """What `tasks` events say of the run."""
     draining: str | None = None
     """Why the run shall stop before it has begun; None: it need not."""
+    began: float = 0.0
+    """When the run begins, in seconds since the epoch."""
     saves_at_exit: bool = False
     """Whether nothing is stored before the run ends."""
     step_timeout: float | None = None

@@ -67,12 +67,13 @@ class Simulation:
         """
         modes = ("values", "updates", "custom", "messages", "tools")
         run = self.app._run(given, config, modes=modes, **options)
+        run.clock = lambda: self.now
         opened = run.open()
         context = run.context(opened)
         context.sink = self.events.append
         with asyncio.Runner(loop_factory=lambda: _JumpingLoop(self)) as loop:
             _Carriage(self, opened, context, loop).carry()
-        machine = opened.machine
+        machine = run.machine = opened.machine
         if machine.error is not None:
             raise machine.error
         values = machine.output()

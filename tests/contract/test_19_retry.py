@@ -255,8 +255,7 @@ def of_task(policy: Any, error: Exception | None = None) -> list[float]:
 
 
 PLACES = pytest.mark.parametrize("attempts", [of_node, of_task])
-LATE = pytest.mark.xfail(strict=True, reason="§19: time is counted from a failure of the node")
-TIMED = pytest.mark.parametrize("attempts", [pytest.param(of_node, marks=LATE), of_task])
+TIMED = pytest.mark.parametrize("attempts", [of_node, of_task])
 
 
 @PLACES
@@ -296,7 +295,6 @@ def test_19_b3_stop_strategy_may_look_at_the_coming_wait(attempts):
     assert attempts(policy) == [0, 10, 20, 30]
 
 
-@LATE
 def test_19_b3_time_of_a_stop_strategy_begins_with_the_first_attempt():
     began: list[int] = []
 

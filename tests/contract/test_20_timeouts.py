@@ -368,7 +368,6 @@ def test_20_b4_sign_of_life_of_a_graph_inside_counts_for_the_node_around_it():
     assert simulated(app) == {"log": ["done"]}
 
 
-@pytest.mark.xfail(strict=True, reason="§20: supersteps of a graph inside are no sign of life")
 def test_20_b4_superstep_of_a_graph_inside_counts_for_the_node_around_it():
     child = StateGraph(State).add_sequence([("a", waiting(0.7)), ("b", waiting(0.7))])
     app = single(child.add_edge(START, "a").compile(), TimeoutPolicy(idle_timeout=HOUR))

@@ -810,7 +810,6 @@ def test_23_9_parameter_named_error_is_the_tasks_own(call):
     assert call.invoke(main, 0) == ["nothing", "this"]
 
 
-@pytest.mark.xfail(strict=True, reason="§23: the simulation cannot give a value that is no dict")
 def test_23_entrypoint_runs_under_the_simulation():
     from graphflow.testing.simulation import Simulation
 

@@ -77,7 +77,6 @@ def test_names_that_can_be_injected_are_those_of_the_contract():
     assert {"config", "writer", "store", "previous", "runtime", "error"} == INJECTABLE
 
 
-@pytest.mark.xfail(strict=True, reason="§24: previous belongs to entrypoints alone")
 def test_node_of_a_graph_whose_state_is_one_value_has_no_previous():
     seen: list[Any] = []
 

@@ -195,10 +195,7 @@ def test_no_more_async_calls_than_max_concurrency_run_at_once(soon, way, limit):
     assert gauge.most <= limit
 
 
-UNBOUNDED = pytest.mark.xfail(strict=True, reason="the loop's driver takes them for inner calls")
-
-
-@pytest.mark.parametrize("way", [blocking, pytest.param(on_loop, marks=UNBOUNDED)])
+@WAYS
 def test_calls_of_an_error_handler_are_bounded_as_those_of_a_node(soon, way):
     gauge = Gauge()
 
@@ -275,7 +272,6 @@ def test_waiting_for_several_calls_in_a_call_works_however_narrow_it_is(soon):
     assert soon(lambda: main.invoke(0, {"max_concurrency": 1})) == 3
 
 
-@pytest.mark.xfail(run=False, reason="hangs: a blocking node is taken for code of the loop below")
 def test_blocking_run_inside_of_a_running_loop_makes_blocking_calls(soon):
     @entrypoint()
     def main(x: int) -> Any:
