@@ -40,3 +40,8 @@ def digest(*parts: str) -> str:
 def task_id(identity: str, seq: int, step: int, name: str, is_send: bool, place: int) -> str:
     """Return the id of a task: the same in every process that looks at the same checkpoint."""
     return digest(identity, str(seq), str(step), name, f"send:{place}" if is_send else "node")
+
+
+def run_identity(thread: str, scope: str, ordinal: int) -> str:
+    """Return what makes the task ids of one branch its own."""
+    return "\x1f".join((thread, scope, str(ordinal)))

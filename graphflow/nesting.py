@@ -70,7 +70,7 @@ def nest(checkpointer: Any, config: Config | None, task: TaskContext | None) -> 
     thread = str(((config or {}).get("configurable") or {}).get("thread_id", around.thread))
     if isinstance(checkpointer, Checkpointer) and thread != around.thread:
         return None
-    is_kept = checkpointer is True
+    is_kept = checkpointer is True and around.checkpoints is not None
     place = _kept_place(task) if is_kept else f"{task.task.name}:{task.task.id}"
     call, task.calls = task.calls, task.calls + 1
     scope = (*around.scope, place, *((str(call),) if call else ()))
@@ -90,10 +90,11 @@ def _levels(travel: Travel | None, task: TaskContext, call: int) -> tuple[Level,
 
 
 def _kept_place(task: TaskContext) -> str:
-    """Return the name of a kept line; Sends and calls that run side by side have one each."""
-    kind, number = task.task.path[0], task.task.path[-2]
-    sent = kind == "__pregel_push" and number > 0
-    return f"{task.task.name}:{number}" if sent else task.task.name
+    """Return the name of a kept line; tasks of one node that run side by side have one each."""
+    root = task.root.task
+    name = ".".join((root.name, *map(str, task.place)))
+    number = task.run.caller.number_of(root)
+    return f"{name}:{number}" if number else name
 
 
 def open_nested(

@@ -29,8 +29,8 @@ from graphflow.errors import (
     UnknownInterruptError,
 )
 from graphflow.graph.plan import Plan
+from graphflow.ids import run_identity
 from graphflow.places import Place
-from graphflow.snapshots import run_identity
 from graphflow.state.channels import AppendChannel, MessagesChannel
 from graphflow.travel import Level, Travel, travel_from, way_to
 from graphflow.types import START, Command, Interrupt, interrupt_map

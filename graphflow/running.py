@@ -102,9 +102,7 @@ class Run:
 
     def context(self, opened: Opened) -> RunContext:
         """Return what the run's tasks share."""
-        call, nested, branch = self.call, self.nested, None
-        if opened.recorder is not None:
-            branch = opened.recorder.branch
+        call, nested = self.call, self.nested
         heard = frozenset((*call.modes, *call.printed))
         context = RunContext(
             call.config,
@@ -116,7 +114,7 @@ class Run:
             forwarded=heard if call.subgraphs else frozenset(),
             checkpoints=self.store,
             thread="" if opened.place is None else opened.place.thread,
-            ordinal=0 if branch is None else branch.ordinal,
+            ordinal=opened.machine.options.place[2],
             durability=call.durability,
             answers=opened.machine.passed,
         )

@@ -206,6 +206,7 @@ class TaskContext:
             json_schema(response_schema),
             self.task.name,
             self.asks_in,
+            self.task.id,
         )
         if question.id in self.run.answers:
             return checked_answer(self.run.answers[question.id], response_schema)

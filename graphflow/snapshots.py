@@ -20,14 +20,9 @@ from graphflow.engine.chunks import inner_config
 from graphflow.engine.folding import fold
 from graphflow.engine.superstep import open_questions
 from graphflow.graph.plan import Plan
-from graphflow.ids import task_id
+from graphflow.ids import run_identity, task_id
 from graphflow.state.deltas import Unfolder
 from graphflow.types import ROOT, Config, Interrupt, PregelTask, StateSnapshot
-
-
-def run_identity(thread: str, scope: str, ordinal: int) -> str:
-    """Return what makes the task ids of one branch its own."""
-    return "\x1f".join((thread, scope, str(ordinal)))
 
 
 class Shots:
@@ -37,7 +32,6 @@ class Shots:
         self.plan = plan
         self.thread = thread
         self.scope = scope
-        self._parents: dict[tuple[int, int], Config] = {}
 
     def live(
         self,
@@ -57,7 +51,7 @@ class Shots:
             for task in tasks
         ]
         return self._shot(
-            branch, parent_branch, frame, self._so_far(frame, values, rows), tasks, added,
+            branch, parent_branch, frame, self._so_far(frame, values, rows), tasks, added, added,
             waits=tuple(t.name for i, t in enumerate(tasks) if i not in ended),
         )  # fmt: skip
 
@@ -85,6 +79,7 @@ class Shots:
         after: Frame | None,
         rows: Sequence[Row],
         added: Mapping[str, Any],
+        added_before: Mapping[str, Any],
     ) -> StateSnapshot:
         """Return a checkpoint as the start of its superstep; `after` is the frame that ended it."""
         known = _from_rows(rows) if after is None else _from_settled(frame, after)
@@ -92,15 +87,16 @@ class Shots:
             if len(asked) > 1:
                 known[place] = (error, _last_raised(asked), result)
         return self._shot(
-            branch, parent_branch, frame, values, self._tasks(branch, frame, known), added
-        )
+            branch, parent_branch, frame, values, self._tasks(branch, frame, known), added,
+            added_before,
+        )  # fmt: skip
 
     def _tasks(self, branch: Branch, frame: Frame, known: Mapping[int, Known]) -> list[PregelTask]:
         identity = run_identity(self.thread, self.scope, branch.ordinal)
         tasks = []
         for place, (name, is_send, *_) in enumerate(frame.pending):
             own = task_id(identity, frame.seq, frame.step + 1, name, is_send, place)
-            inner = inner_config(self.plan, self.thread, self.scope, name, own)
+            inner = inner_config(self.plan, self.thread, self.scope, frame.pending, place, own)
             is_push = is_send and name != self.plan.entry
             path = ("__pregel_push", place, False) if is_push else ("__pregel_pull", name)
             error, asked, result = known.get(place, _NOTHING_KNOWN)
@@ -117,21 +113,20 @@ class Shots:
         values: dict[str, Any],
         tasks: Sequence[PregelTask],
         added: Mapping[str, Any],
+        added_before: Mapping[str, Any],
         waits: tuple[str, ...] | None = None,
     ) -> StateSnapshot:
         parent, parents = None, added.get("parents")
         if frame.parent >= 0:
-            before = parent_branch.ordinal
-            parent = config_of(self.thread, self.scope, before, frame.parent, parents)
-            self._parents[frame.parent, parent_branch.ordinal] = parent
+            before, around = parent_branch.ordinal, added_before.get("parents")
+            parent = config_of(self.thread, self.scope, before, frame.parent, around)
         for key, start in self.plan.starts.items():
             if key not in values:
                 values[key] = start()
-        config = self._parents.pop((frame.seq, branch.ordinal), None)  # its child made it already
         return StateSnapshot(
             values.get(ROOT) if self.plan.is_root else values,
             tuple([task.name for task in frame.pending]) if waits is None else waits,
-            config or config_of(self.thread, self.scope, branch.ordinal, frame.seq, parents),
+            config_of(self.thread, self.scope, branch.ordinal, frame.seq, parents),
             metadata_of(frame, added),
             datetime.fromtimestamp(frame.created, UTC).isoformat(),
             parent,
@@ -181,9 +176,8 @@ def _from_settled(frame: Frame, after: Frame) -> dict[int, Known]:
 
 
 def _last_raised(asked: tuple[Interrupt, ...]) -> tuple[Interrupt, ...]:
-    """Return what a task asked last: one question, or those of several nodes inside it."""
-    askers = {(question.ns, question.node) for question in asked}
-    return asked[-1:] if len(askers) == 1 else asked
+    """Return what was asked last by each of those that asked: a task, or tasks of graphs in it."""
+    return tuple({(q.ns, q.node, q.task): q for q in asked}.values())
 
 
 def _first(frame: Frame, settled: Settled, known: Mapping[int, Any]) -> int | None:
@@ -242,7 +236,10 @@ class _Line:
             parent = parent_of(self.branches, self.branch, frame)
             rows = self.rows[self.branch.id] if after is None else ()
             values = unfolder.values()
-            shot = self.shots.record(self.branch, parent, frame, values, after, rows, added.pop())
+            told = added.pop()
+            shot = self.shots.record(
+                self.branch, parent, frame, values, after, rows, told, added[-1]
+            )
             yield frame.seq, self.branch.ordinal, shot
             after = frame
             unfolder.undo()

@@ -15,11 +15,10 @@ from graphflow.checkpoint.codec import Codec
 from graphflow.checkpoint.frames import pack_frame
 from graphflow.checkpoint.history import Checkpoint, load
 from graphflow.checkpoint.protocol import MAIN, Checkpointer, Operation
-from graphflow.checkpoint.records import Frame, Pending, Source
+from graphflow.checkpoint.records import Frame, Pending, Source, kept_place
 from graphflow.errors import InvalidUpdateError, UnknownCheckpointError
-from graphflow.ids import parse_checkpoint_id, task_id
+from graphflow.ids import parse_checkpoint_id, run_identity, task_id
 from graphflow.places import Place
-from graphflow.snapshots import run_identity
 from graphflow.state.deltas import SET
 
 
@@ -95,8 +94,7 @@ def travel_from(
     identity = run_identity(thread, before.scope, before.at[1])
     for place, task in enumerate(pending):
         made = task_id(identity, before.at[0], step + 1, task.name, task.is_send, place)
-        number = f":{place}" if task.is_send and place else ""
-        if name in (f"{task.name}:{made}", f"{task.name}{number}"):
+        if name in (f"{task.name}:{made}", kept_place(pending, place)):
             return Travel(place, int(call[0]) if call else 0, seq, tuple(inner))
     raise InvalidUpdateError(
         f"checkpoint_ns={inner[0].scope!r} cannot be gone back to: the graph was not called by a "

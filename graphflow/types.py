@@ -99,6 +99,8 @@ class Interrupt:
     """The node that asks."""
     ns: tuple[str, ...] = field(default=(), compare=False)
     """The graphs around the node, `()` in the root graph."""
+    task: str = field(default="", compare=False, repr=False)
+    """Id of the task that asks."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,11 +24,10 @@ from graphflow.engine.returns import read_input, start_writes
 from graphflow.engine.turn import Options, Outcome, Turn
 from graphflow.errors import InvalidUpdateError, UnknownCheckpointError
 from graphflow.graph.plan import Plan
-from graphflow.ids import task_id
+from graphflow.ids import run_identity, task_id
 from graphflow.opening import fork, fork_frame, is_past, recorder_for, start_at
 from graphflow.places import Place
 from graphflow.runtime import RunContext, TaskContext
-from graphflow.snapshots import run_identity
 from graphflow.types import COPY, END, INPUT, START, Config, Final, StateUpdate
 
 ALONE = (END, INPUT, COPY)

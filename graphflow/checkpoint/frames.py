@@ -133,6 +133,7 @@ def _packed_writes(writes: Writes) -> list[Any]:
 def _packed_interrupt(question: Interrupt) -> list[Any]:
     return [
         question.value, question.id, question.response_schema, question.node, list(question.ns),
+        question.task,
     ]  # fmt: skip
 
 
@@ -286,8 +287,8 @@ def _writes(packed: list[Any]) -> Writes:
 
 
 def _interrupt(packed: list[Any]) -> Interrupt:
-    value, identity, schema, node, ns = packed
-    return Interrupt(value, identity, schema, node, tuple(ns))
+    value, identity, schema, node, ns, task = packed
+    return Interrupt(value, identity, schema, node, tuple(ns), task)
 
 
 def pack_row(codec: Codec, row: Row) -> StoredRow:

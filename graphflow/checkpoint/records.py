@@ -8,7 +8,7 @@ errors. The commit of the next frame removes the rows and keeps their content in
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import IntEnum
 from typing import Any, Final, NamedTuple
 
@@ -37,6 +37,18 @@ class Pending(NamedTuple):
     """The whole input of a `Send`; for `__start__` the input's writes."""
     timeout: TimeoutPolicy | None = None
     """Of a `Send` that overrides its node's."""
+
+
+def kept_place(pending: Sequence[Pending], place: int) -> str:
+    """Return where a graph that keeps its state keeps it, as a task of a superstep.
+
+    Args:
+        pending: The superstep.
+        place: The task's place in it; tasks of one node that run side by side have one each.
+    """
+    name = pending[place].name
+    number = sum(task.name == name for task in pending[:place])
+    return f"{name}:{number}" if number else name
 
 
 class Settled(NamedTuple):

@@ -20,7 +20,7 @@ from graphflow.checkpoint.codec import Codec
 from graphflow.checkpoint.frames import open_frames
 from graphflow.checkpoint.raw import raw_codec
 from graphflow.checkpoint.records import RowKind
-from graphflow.ids import digest, task_id
+from graphflow.ids import digest, run_identity, task_id
 
 _ID = re.compile(rb"[0-9a-f]{32}")
 _ID_IN_TEXT = re.compile("[0-9a-f]{32}")
@@ -54,11 +54,6 @@ def renamed(whole: StoredThread, name: str) -> StoredThread:
         renaming.learn_questions(branch)
     branches = sorted(map(renaming.applied, whole.branches), key=lambda branch: branch[:2])
     return StoredThread(name, branches)
-
-
-def run_identity(thread: str, scope: str, ordinal: int) -> str:
-    """Return what makes the task ids of one branch its own; as `snapshots.run_identity`."""
-    return "\x1f".join((thread, scope, str(ordinal)))
 
 
 class _Renaming:
@@ -96,7 +91,7 @@ class _Renaming:
     def learn_questions(self, branch: StoredBranch) -> None:
         """Find the ids of what a branch's tasks asked, be it in graphs inside it."""
         wanted: dict[tuple[str, tuple[str, ...]], set[str]] = {}
-        for _, identity, _, node, ns in self._asked(branch):
+        for _, identity, _, node, ns, _ in self._asked(branch):
             if identity not in self._new:
                 wanted.setdefault((node, tuple(ns)), set()).add(identity)
         for (node, ns), identities in wanted.items():
@@ -131,7 +126,7 @@ class _Renaming:
         while number < last:
             identity = digest(before, str(number))
             if identity in wanted:
-                self._new[identity] = digest(after, str(number))
+                self._new |= {identity: digest(after, str(number)), task.old: task.new}
                 last = number + 1 + _QUESTIONS
             number += 1
 

@@ -338,6 +338,11 @@ class Caller(ABC):
         _calls_of(root).made.append(future)
         return future
 
+    def number_of(self, task: Any) -> int:
+        """Return which of the tasks of its node in the superstep a task is."""
+        name = _node_of(task)
+        return sum(_node_of(other) == name for other in self.machine.superstep.tasks[: task.index])
+
     def _begin(self, call: TaskCall, loop: Any) -> Any:
         if loop is not None:
             future = self.begin_on_loop(call, loop)
@@ -510,6 +515,12 @@ def _same(spec: TaskSpec, around: TaskContext, place: Path, known: tuple[str, An
             "back the change of the code, or start the thread anew with an input."
         )
     return returned
+
+
+def _node_of(task: Any) -> str:
+    """Return the name of a task's node, also where its error handler has taken over."""
+    name: str = task.name if task.failure is None else task.failure.node
+    return name
 
 
 def running_loop() -> Any:

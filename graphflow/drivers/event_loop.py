@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
 from types import CoroutineType
 from typing import Any
@@ -139,18 +139,28 @@ class LoopDriver(Driver):
                 await self.saver.asave(commit)
 
     def note(self, ended: Ended) -> None:
-        noting = self.anote(ended)
-        try:
-            noted = asyncio.run_coroutine_threadsafe(noting, self.loop)
-        except RuntimeError:  # the loop is closed
-            noting.close()
-            raise
+        noted: Future[None] = Future()
+
+        async def noting() -> None:
+            try:
+                await self.anote(ended)
+            except BaseException as error:  # goes to who waits for it
+                noted.set_exception(error)
+            else:
+                noted.set_result(None)
+
+        self.loop.call_soon_threadsafe(lambda: self._start(noting))
         while True:
             try:
                 return noted.result(timeout=1.0)
             except TimeoutError:
                 if not self.loop.is_running():  # nobody will ever note it
                     raise RuntimeError("The run has ended before its call did.") from None
+
+    def _start(self, noting: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        task = self.loop.create_task(noting())
+        self.calling.add(task)
+        task.add_done_callback(self.calling.discard)
 
     async def aside(self, wanted: Blocking) -> Any:
         return await self._awaitable(wanted)

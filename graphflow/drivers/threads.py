@@ -53,6 +53,8 @@ class ThreadDriver(Driver):
         own, perform_one, control = self.own, self._perform, self.context.control
         try:
             while True:
+                if around is not None and around.run.caller is None:
+                    raise RuntimeError("The run around this graph has ended; nothing more is run.")
                 if turn.commit is not None and self.saver is not None:
                     self._save(turn.commit)
                 if turn.events:
@@ -98,7 +100,7 @@ class ThreadDriver(Driver):
 
     def _save(self, commit: Commit) -> None:
         assert self.saver is not None
-        if not self.has_called:
+        if not self.running:  # nothing runs that could have something noted
             self.saver.save(commit)
             return
         with self.noting:

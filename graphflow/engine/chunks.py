@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from graphflow.checkpoint.records import Writes
+from graphflow.checkpoint.records import Pending, Writes, kept_place
 from graphflow.graph.plan import Plan
 from graphflow.types import INTERRUPT, ROOT, Config, Interrupt
 
@@ -76,11 +76,23 @@ def asking(values: Any, interrupts: tuple[Interrupt, ...]) -> dict[str, Any]:
     return {**shown, INTERRUPT: interrupts}
 
 
-def inner_config(plan: Plan, thread: str, scope: str, name: str, task: str) -> Config | None:
-    """Return the config of the graph that a task is, if it is one that keeps checkpoints."""
+def inner_config(
+    plan: Plan, thread: str, scope: str, pending: Sequence[Pending], at: int, task: str
+) -> Config | None:
+    """Return the config of the graph that a task is, if it is one that keeps checkpoints.
+
+    Args:
+        plan: The graph around it.
+        thread: The thread's id.
+        scope: Which graph of the thread that is.
+        pending: The superstep.
+        at: The task's place in it.
+        task: The task's id.
+    """
+    name = pending[at].name
     node = plan.nodes.get(name)
     if node is None or node.subgraph is None or node.subgraph.checkpointer is False:
         return None
-    place = name if node.subgraph.checkpointer is True else f"{name}:{task}"
+    place = kept_place(pending, at) if node.subgraph.checkpointer is True else f"{name}:{task}"
     inner = f"{scope}|{place}" if scope else place
     return {"configurable": {"thread_id": thread, "checkpoint_ns": inner}}

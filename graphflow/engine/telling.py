@@ -161,8 +161,11 @@ class Teller:
         for frame in frames if self.checkpoints else ():
             if self.options.saves_at_exit:
                 frame = frame._replace(parent=origin.seq)
-            before = origin.ordinals[0] if frame.parent == origin.seq else own
-            events = (*events, *self._frame(frame, values, self._tasks(frame), (own, before)))
+            follows = frame.parent == origin.seq
+            before = origin.ordinals[0] if follows else own
+            added = (origin.metadata or {}) if follows else self.options.metadata
+            tasks = self._tasks(frame)
+            events = (*events, *self._frame(frame, values, tasks, (own, before), added))
         return events
 
     def resumed(self, origin: Start, values: Mapping[str, Any], superstep: Superstep) -> Events:
@@ -178,7 +181,7 @@ class Teller:
         for row in origin.rows:
             if row.kind is RowKind.ERROR and row.place not in superstep.finished:
                 tasks[row.place]["error"] = row.value
-        return self._frame(frame, values, tasks, origin.ordinals)
+        return self._frame(frame, values, tasks, origin.ordinals, origin.metadata or {})
 
     def _tasks(self, frame: Frame) -> list[dict[str, Any]]:
         thread, scope, _ = self.options.place
@@ -186,7 +189,7 @@ class Teller:
         for place, (name, is_send, *_) in enumerate(frame.pending):
             identity = self.options.identity
             own = task_id(identity, frame.seq, frame.step + 1, name, is_send, place)
-            inner = chunks.inner_config(self.plan, thread, scope, name, own)
+            inner = chunks.inner_config(self.plan, thread, scope, frame.pending, place, own)
             tasks.append({"id": own, "name": name, "interrupts": (), "state": inner})
         return tasks
 
@@ -196,14 +199,24 @@ class Teller:
         values: Mapping[str, Any],
         tasks: list[dict[str, Any]],
         ordinals: tuple[int, int],
+        added_before: Mapping[str, Any],
     ) -> Events:
-        """Tell of a checkpoint; `ordinals` are those of its branch, and of the one before it."""
+        """Tell of a checkpoint.
+
+        Args:
+            frame: The checkpoint.
+            values: The state it leads to.
+            tasks: What is known of the tasks of its superstep.
+            ordinals: Numbers of its branch, and of that of the checkpoint before it.
+            added_before: Metadata of the checkpoint before it.
+        """
         thread, scope, _ = self.options.place
         parents = self.options.metadata.get("parents")
         own, before = ordinals
         parent = None
         if frame.parent >= 0:
-            parent = config_of(thread, scope, before, frame.parent, parents)
+            around = added_before.get("parents")
+            parent = config_of(thread, scope, before, frame.parent, around)
         shown = {
             "config": config_of(thread, scope, own, frame.seq, parents),
             "parent_config": parent,

@@ -15,7 +15,8 @@ from __future__ import annotations
 import asyncio
 import random
 import selectors
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from typing import Any
 
@@ -58,15 +59,21 @@ class Simulation:
         self.events: list[Event] = []
         """All that listeners would have been told, in order."""
 
-    def invoke(self, given: Any, config: Config | None = None, **options: Any) -> Any:
-        """Run to the end as `app.invoke` would.
+    def invoke(
+        self,
+        given: Any,
+        config: Config | None = None,
+        *,
+        stream_mode: Sequence[str] = ("values", "updates", "custom", "messages", "tools"),
+        **options: Any,
+    ) -> Any:
+        """Run to the end as `app.invoke` would; listeners want to hear of `stream_mode`.
 
         Raises:
             Crash: `crash` said so.
             BaseException: What made the run fail.
         """
-        modes = ("values", "updates", "custom", "messages", "tools")
-        run = self.app._run(given, config, modes=modes, **options)
+        run = self.app._run(given, config, modes=tuple(stream_mode), **options)
         run.clock = lambda: self.now
         opened = run.open()
         context = run.context(opened)
@@ -159,7 +166,8 @@ class _Carriage(Caller):
         self.note(ended)
 
     async def aside(self, wanted: Blocking) -> Any:
-        return wanted()
+        with ThreadPoolExecutor(1) as elsewhere:  # where no loop runs, as with the real drivers
+            return elsewhere.submit(copy_context().run, wanted).result()
 
     def pause(self, seconds: float) -> None:
         self.simulation.now += seconds
@@ -170,22 +178,36 @@ class _JumpingLoop(asyncio.SelectorEventLoop):
 
     def __init__(self, simulation: Simulation) -> None:
         self.simulation = simulation
-        super().__init__(_JumpingSelector(simulation))
+        self.jumping = _JumpingSelector(simulation)
+        super().__init__(self.jumping)
 
     def time(self) -> float:
         return self.simulation.now
+
+    def run_in_executor(self, executor: Any, func: Any, *args: Any) -> Any:  # type: ignore[override]  # typed less
+        """Run in a thread; the clock stands still until it has ended."""
+        future = super().run_in_executor(executor, func, *args)
+        self.jumping.elsewhere.add(future)
+        future.add_done_callback(self.jumping.elsewhere.discard)
+        return future
 
 
 class _JumpingSelector(selectors.DefaultSelector):
     def __init__(self, simulation: Simulation) -> None:
         super().__init__()
         self.simulation = simulation
+        self.elsewhere: set[Any] = set()
+        """What threads are at work on."""
 
     def select(self, timeout: float | None = None) -> Any:
         """Look whether anything has come; if not, let `timeout` seconds pass at once."""
         if timeout is None:  # only a thread can still say something
             return super().select(None)
-        ready = super().select(0)
+        ready = super().select(_PATIENCE if timeout > 0 and self.elsewhere else 0)
         if not ready:
             self.simulation.now += timeout
         return ready
+
+
+_PATIENCE = 5.0
+"""Real seconds that a thread may work until the clock goes on: it may itself wait for the loop."""

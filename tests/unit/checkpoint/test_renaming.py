@@ -20,7 +20,6 @@ from graphflow import (
 from graphflow.checkpoint import renaming
 from graphflow.checkpoint.archive import StoredThread
 from graphflow.checkpoint.transfer import copy_thread, read_whole
-from graphflow.snapshots import run_identity
 
 
 class State(TypedDict):
@@ -147,7 +146,3 @@ def test_there_and_back_is_the_same_thread():
     deep(store, "a")
     whole = store.run(read_whole(store, "a"))
     assert renaming.renamed(renaming.renamed(whole, "b"), "a") == whole
-
-
-def test_ids_are_those_of_the_engine():
-    assert renaming.run_identity("t", "a|b:1", 3) == run_identity("t", "a|b:1", 3)
