@@ -17,8 +17,9 @@ from typing import Any
 
 from graphflow.checkpoint.records import Commit
 from graphflow.drivers.call import Blocking, acarry, cancelled_by_itself, failed, heed, perform
-from graphflow.drivers.calling import Ended, TaskCall, settled
+from graphflow.drivers.calling import settled
 from graphflow.drivers.driver import Driver
+from graphflow.drivers.task_call import Ended, TaskCall
 from graphflow.drivers.workers import AT_MOST
 from graphflow.engine.turn import Outcome, Status, Task, Turn
 from graphflow.errors import CheckpointError

@@ -16,8 +16,9 @@ from typing import Any
 
 from graphflow.checkpoint.records import Commit
 from graphflow.drivers.call import Blocking, cancelled_by_itself, carry, failed, heed, perform
-from graphflow.drivers.calling import Ended, running_loop, settled
+from graphflow.drivers.calling import running_loop, settled
 from graphflow.drivers.driver import Driver
+from graphflow.drivers.task_call import Ended
 from graphflow.drivers.workers import Workers
 from graphflow.engine.turn import Outcome, Status, Task, Turn
 from graphflow.errors import CheckpointError, NodeCancelledError

@@ -23,7 +23,8 @@ from typing import Any
 from graphflow.checkpoint.records import Commit
 from graphflow.compiled import CompiledStateGraph
 from graphflow.drivers.call import Blocking, carry, failed, heed, perform
-from graphflow.drivers.calling import Caller, CallFuture, Ended, settled
+from graphflow.drivers.calling import Caller, CallFuture, settled
+from graphflow.drivers.task_call import Ended
 from graphflow.engine.turn import Outcome, Status, Task
 from graphflow.events import Event
 from graphflow.opening import Opened
