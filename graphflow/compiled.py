@@ -304,6 +304,7 @@ class CompiledStateGraph(ThreadAccess):
         merged = around
         if config or self.config or nested is None:
             merged = checked_limits(merge_configs(around, self.config, config))
+        self._check_keys(output_keys)
         warn_without_store(durability, nested is not None or self._store() is not None)
         printed = (print_mode,) if isinstance(print_mode, str) else tuple(print_mode)
         if debug or (debug is None and self.debug):
@@ -328,6 +329,14 @@ class CompiledStateGraph(ThreadAccess):
             self.step_timeout,
             () if nested is None else nested.scope,
         )
+
+    def _check_keys(self, output_keys: str | Sequence[str] | None) -> None:
+        if output_keys is self._output_keys or output_keys is None:
+            return
+        names = (output_keys,) if isinstance(output_keys, str) else output_keys
+        if unknown := [name for name in names if name not in self.plan.channels]:
+            known = ", ".join(self.plan.channels)
+            raise ValueError(f"output_keys: {unknown[0]!r} is no key of the state. Keys: {known}.")
 
     def _for_invoke(self, options: dict[str, Any]) -> dict[str, Any]:
         options.pop("subgraphs", None)

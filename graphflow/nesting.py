@@ -161,8 +161,10 @@ def _base(
         return None, 0, 0
     outer, past = _outer(nested.parents)
     branches = yield from store.branches(place.thread, outer)
-    branch = next(known for known in branches if known.ordinal == past[1])
-    line = {known.ordinal: upto for known, upto in lineage(branches, branch, past[0])}
+    branch = next((known for known in branches if known.ordinal == past[1]), None)
+    line = {past[1]: past[0]}  # a new branch may be about to be stored, and continues none
+    if branch is not None:
+        line = {known.ordinal: upto for known, upto in lineage(branches, branch, past[0])}
     if _is_before(_parents(newest), outer, line):
         return newest, newest.newest_seq + 1, newest.branch.ordinal
     found = yield from _newest_before(store, codec, place, outer, line)

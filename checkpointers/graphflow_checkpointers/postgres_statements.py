@@ -128,6 +128,8 @@ ADD_BRANCH: Final = """
          (VALUES(%s::bytea, %s::bytea, %s::bigint, %s::integer))
              AS new(scope, name, parent, parent_seq)
     WHERE sha256(t.name) = sha256(%s)
+      AND (new.parent IS NULL OR EXISTS (SELECT 1 FROM graphflow_branch p
+                                         WHERE p.id = new.parent AND p.thread = t.id))
     ON CONFLICT DO NOTHING
     RETURNING id, ordinal"""
 

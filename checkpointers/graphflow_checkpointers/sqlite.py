@@ -119,12 +119,14 @@ class SqliteCheckpointer(Checkpointer):
     def create_branch(
         self, thread: str, scope: str, name: str, parent: int | None, parent_seq: int
     ) -> Operation[Branch]:
-        yield Statement(sql.ADD_THREAD, (thread,))
-        made = yield Statement(sql.ADD_BRANCH, (scope, scope, name, parent, parent_seq, thread))
+        if parent is None:
+            yield Statement(sql.ADD_THREAD, (thread,))
+        values = (scope, scope, name, parent, parent_seq, thread, parent, parent)
+        made = yield Statement(sql.ADD_BRANCH, values)
         if not made:
             raise HeadMoved(
-                f"Thread {thread!r} has a branch {name!r} already: another run made it first. "
-                "Nothing was stored; load the thread again."
+                f"Thread {thread!r} has a branch {name!r} already, or what it was to continue is "
+                "gone: somebody else was first. Nothing was stored; load the thread again."
             )
         return Branch(made[0][0], made[0][1], name, parent, parent_seq, parent_seq)
 

@@ -5,6 +5,7 @@ The file's `application_id` says what it holds. A file that holds anything else 
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 import weakref
@@ -24,6 +25,19 @@ from graphflow.errors import (
 
 T = TypeVar("T")
 Synchronous = Literal["full", "normal"]
+
+
+_files: weakref.WeakSet[Any] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    """Forget the threads of the parent process: they are not there."""
+    for file in _files:
+        file._thread = None
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 class Contents(NamedTuple):
@@ -62,6 +76,7 @@ class SqliteFile:
         self.lock = threading.RLock()
         """Held by whoever uses the connection."""
         self._thread: ThreadPoolExecutor | None = None
+        _files.add(self)
         try:
             self.connection = sqlite3.connect(
                 self.path, timeout=busy_timeout, isolation_level=None, check_same_thread=False

@@ -98,6 +98,8 @@ ADD_BRANCH: Final = """
            (SELECT count(*) FROM graphflow_branch b WHERE b.thread = t.id AND b.scope = ?),
            ?, ?, ?
     FROM graphflow_thread t WHERE t.name = ?
+      AND (? IS NULL OR EXISTS (SELECT 1 FROM graphflow_branch p
+                                WHERE p.id = ? AND p.thread = t.id))
     ON CONFLICT DO NOTHING
     RETURNING id, ordinal"""
 

@@ -103,7 +103,13 @@ def lineage(branches: Sequence[Branch], branch: Branch, seq: int) -> list[tuple[
     line = [(branch, seq)]
     while branch.parent is not None:
         seq = min(seq, branch.parent_seq)
-        branch = by_id[branch.parent]
+        before = by_id.get(branch.parent)
+        if before is None:
+            raise CorruptCheckpointError(
+                f"Branch {branch.name!r} continues one that is gone. Remove the thread, or restore "
+                "the store from a backup."
+            )
+        branch = before
         line.append((branch, seq))
     return line
 

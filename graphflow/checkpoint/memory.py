@@ -94,6 +94,8 @@ class MemoryCheckpointer(Checkpointer):
     def create_branch(
         self, thread: str, scope: str, name: str, parent: int | None, parent_seq: int
     ) -> Operation[Branch]:
+        if parent is not None and parent not in self._lines:
+            raise HeadMoved(f"Thread {thread!r} was deleted meanwhile; nothing was stored.")
         ids = self._threads.setdefault(thread, {}).setdefault(scope, [])
         if any(self._lines[number].branch.name == name for number in ids):
             raise HeadMoved(f"Thread {thread!r} has a branch {name!r} already; it was not changed.")

@@ -16,8 +16,9 @@ from graphflow.checkpoint.codec_errors import NotStorable
 from graphflow.checkpoint.frames import pack_frame, pack_row
 from graphflow.checkpoint.history import FLOOR, ROW_COST, Checkpoint, chain_limit, compact
 from graphflow.checkpoint.protocol import MAIN, Branch, Checkpointer, Operation, StoredFrame
-from graphflow.checkpoint.records import Commit, Frame, Row
+from graphflow.checkpoint.records import Commit, Frame, Row, RowKind
 from graphflow.state.deltas import APPEND, DROP, PUT, SET, SPLICE, Op
+from graphflow.types import Send
 
 _WORTH_COMPARING = 16
 """Elements; smaller containers are stored whole."""
@@ -148,7 +149,7 @@ class Recorder:
         try:
             return pack_row(self.codec, row)
         except NotStorable as error:
-            raise self._located(error, [(row.kind.name.lower(), row.value)]) from None
+            raise self._located(error, _parts_of_row(row)) from None
 
     def _located(self, error: NotStorable, parts: Sequence[tuple[str, Any]]) -> NotStorable:
         for name, value in parts:
@@ -158,6 +159,17 @@ class Recorder:
                 path = f"state[{name!r}]{found.path}"
                 return NotStorable(found.reason, path=path, kind=found.kind)
         return error
+
+
+def _parts_of_row(row: Row) -> Sequence[tuple[str, Any]]:
+    if row.kind is RowKind.RESULT:
+        writes, targets = row.value
+        sends = [target for target in targets if isinstance(target, Send)]
+        return [*writes, *((f"Send({send.node})", send.arg) for send in sends)]
+    if row.kind is RowKind.CALL:
+        _, name, returned = row.value
+        return [(f"task {name}", returned)]
+    return [(row.kind.name.lower(), row.value)]
 
 
 def _next_check(cost: int) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from graphflow.drivers.calling import Caller, CallFuture
 from graphflow.drivers.saving import Saver
-from graphflow.drivers.workers import Workers
+from graphflow.drivers.workers import AT_MOST, Workers
 from graphflow.engine.machine import Machine
 from graphflow.errors import CheckpointError
 from graphflow.runtime import RunContext
@@ -31,6 +31,7 @@ class Driver(Caller):
         self.context = context
         self.saver = saver
         self.max_concurrency = max_concurrency
+        self.has_ended = False
         self.callers: Workers | None = None
         """Threads for calls of tasks; apart from those of nodes, which wait for them."""
         context.caller = self
@@ -48,11 +49,21 @@ class Driver(Caller):
 
     def let_go(self) -> None:
         """Forget each other at the end of the run, so that nothing is left for the collector."""
+        self.has_ended = True
         self.context.caller = self.context.sink = None
+
+    def check_open(self) -> None:
+        """Refuse to note what comes after the end of the run: another may go on by now.
+
+        Raises:
+            RuntimeError: The run has ended.
+        """
+        if self.has_ended:
+            raise RuntimeError("The run has ended before its call did; its result is not kept.")
 
     def begin_in_thread(self, future: CallFuture) -> None:
         if self.callers is None:
-            self.callers = Workers(self.max_concurrency)
+            self.callers = Workers(self.max_concurrency, AT_MOST)  # calls wait for calls
         self.callers.submit(future.perform)
 
     def blamed(self, lost: CheckpointError) -> BaseException:

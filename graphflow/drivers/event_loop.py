@@ -135,6 +135,7 @@ class LoopDriver(Driver):
 
     async def anote(self, ended: Ended) -> None:
         async with self.noting:
+            self.check_open()
             commit = ended.call.note(ended.returned)
             if commit is not None and self.saver is not None:
                 await self.saver.asave(commit)
@@ -261,10 +262,11 @@ class LoopDriver(Driver):
         for job in (running := (*self.running, *self.calling)):
             job.cancel()
         if self.callers is not None:
+            self.callers.withdraw()
             self.callers.close()
         if self.threads is not None:
             self.threads.shutdown(wait=False, cancel_futures=True)
-        if running:
+        if running and not self.machine.is_late:  # those are left to themselves
             await asyncio.gather(*running, return_exceptions=True)
         late = [item for item in self.arrived if isinstance(item, Outcome)]
         self.arrived.clear()

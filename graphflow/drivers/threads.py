@@ -93,8 +93,10 @@ class ThreadDriver(Driver):
                 self.workers.withdraw()
                 self.workers.close()
             if self.callers is not None:
+                self.callers.withdraw()
                 self.callers.close()
-            self.let_go()
+            with self.noting:
+                self.let_go()
             self._finish_saving()
         if machine.error is not None:
             raise machine.error
@@ -131,6 +133,7 @@ class ThreadDriver(Driver):
 
     def note(self, ended: Ended) -> None:
         with self.noting:
+            self.check_open()
             commit = ended.call.note(ended.returned)
             if commit is not None and self.saver is not None:
                 self.saver.save(commit)

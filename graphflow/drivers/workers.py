@@ -25,17 +25,19 @@ class Workers:
 
     Args:
         limit: The most threads there may be.
+        at_once: How many start without hesitation, one with each job.
     """
 
-    def __init__(self, limit: int | None) -> None:
+    def __init__(self, limit: int | None, at_once: int = AT_ONCE) -> None:
         self.limit = limit or AT_MOST
+        self.at_once = min(at_once, self.limit)
         self.count = 0
         self.jobs: SimpleQueue[Job | None] = SimpleQueue()
 
     def submit(self, job: Job) -> None:
         """Queue a job, which must not raise."""
         self.jobs.put(job)
-        if self.count < min(AT_ONCE, self.limit):
+        if self.count < self.at_once:
             self._add()
 
     def grow(self) -> None:

@@ -67,8 +67,9 @@ class Machine:
         self.waiting = Waiting(plan, start.joins, start.deferred)
         self.superstep = Superstep([], 0, plan.unstored)
         self.retries: list[tuple[float, Task]] = []
-        self.noted = sum(row.kind is RowKind.CALL for row in start.rows)
-        """How many calls of tasks have been noted."""
+        numbers = [row.number for row in start.rows if row.kind is RowKind.CALL]
+        self.noted = max(numbers, default=-1) + 1
+        """The number of the next call of a task that is noted."""
         self.is_late = False
         """Whether the run failed because its superstep took too long."""
         self.deadline: float | None = None

@@ -101,6 +101,8 @@ class Superstep:
             task.step, task.steps_left, task.head, task.identity,
         )  # fmt: skip
         taking_over.since = task.since
+        self._drop_stale(task, set())  # what the node asked and was not told is asked no more
+        taking_over.asked = task.asked  # the handler's questions are numbered on from there
         taking_over.failure = NodeError(task.node.name, error)
         self.tasks[task.index] = taking_over
         self.has_failures = True

@@ -13,7 +13,7 @@ its role.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from os import urandom
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -126,6 +126,8 @@ class Message:
 
     def with_id(self, id: str) -> Message:
         """Returns the same message under another id."""
+        if type(self) is not Message:
+            return replace(self, id=id)
         return message_of(
             self.role, self.content, id, self.tool_calls, self.tool_call_id, self.name,
             self.status, self.usage, self.model, self.finish, self.meta,

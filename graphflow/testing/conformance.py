@@ -72,6 +72,14 @@ class StoreConformance:
         )  # fmt: skip
         assert do(store.branches("t")) == [made]
 
+    def test_a_branch_does_not_continue_one_that_is_gone(self, store: Checkpointer, do: Do) -> None:
+        made = do(store.create_branch("t", "", MAIN, None, -1))
+        do(store.append(made.id, -1, stored(0), drop_rows=False))
+        do(store.remove_thread("t"))
+        with pytest.raises(HeadMoved):
+            do(store.create_branch("t", "", "fork", made.id, 0))
+        assert do(store.threads()) == []
+
     def test_a_branch_name_is_taken_once(self, store: Checkpointer, do: Do) -> None:
         made = do(store.create_branch("t", "", MAIN, None, -1))
         with pytest.raises(HeadMoved, match=MAIN):

@@ -911,3 +911,15 @@ def test_17_2_parallel_sends_to_a_kept_graph_keep_a_state_each(call, saver, thre
     app = graph.compile(saver)
     assert call.invoke(app, {}, thread)["mine"] == [1, 2]
     assert call.invoke(app, {}, thread)["mine"] == [1, 2, 1, 1, 2, 2]
+
+
+@pytest.mark.parametrize("durability", ["sync", "async", "exit"])
+def test_15_9_kept_graphs_inside_each_other_are_replayed(call, saver, thread, durability):
+    inner = StateGraph(State).add_node("n", lambda s: {"log": [len(s["log"])]})
+    middle = StateGraph(State).add_node("inner", inner.add_edge(START, "n").compile(True))
+    outer = StateGraph(State).add_node("middle", middle.add_edge(START, "inner").compile(True))
+    app = outer.add_edge(START, "middle").compile(saver)
+    first = call.invoke(app, {"log": []}, thread, durability="sync")
+    call.invoke(app, {"log": []}, thread, durability="sync")
+    begun = [shot for shot in call.history(app, thread) if shot.next == ("middle",)][-1]
+    assert call.invoke(app, None, begun.config, durability=durability) == first

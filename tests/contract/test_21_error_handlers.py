@@ -249,3 +249,19 @@ def test_21_b4_handler_may_ask_a_person(call, saver, thread):
 def test_21_b1_node_with_the_generated_name_is_refused():
     with pytest.raises(ValueError, match="reserved"):
         handled().add_node(HANDLER, mends)
+
+
+def test_21_b2_an_error_handler_may_ask_after_its_node_has_asked(call, saver, thread):
+    def n(_: Any) -> Any:
+        raise ValueError(interrupt("of the node"))
+
+    def handler(_: Any) -> Any:
+        return {"log": [interrupt("of the handler")]}
+
+    graph = StateGraph(State).add_node("n", n, error_handler=handler).add_edge(START, "n")
+    app = graph.compile(saver)
+    call.invoke(app, {"log": []}, thread)
+    asked = call.invoke(app, Command(resume="A"), thread)["__interrupt__"]
+    assert [question.value for question in asked] == ["of the handler"]
+    assert call.state(app, thread).interrupts == tuple(asked)
+    assert call.invoke(app, Command(resume="B"), thread) == {"log": ["B"]}
