@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
 from types import CoroutineType
@@ -142,16 +142,7 @@ class LoopDriver(Driver):
 
     def note(self, ended: Ended) -> None:
         noted: Future[None] = Future()
-
-        async def noting() -> None:
-            try:
-                await self.anote(ended)
-            except BaseException as error:  # goes to who waits for it
-                noted.set_exception(error)
-            else:
-                noted.set_result(None)
-
-        self.loop.call_soon_threadsafe(lambda: self._start(noting))
+        self.loop.call_soon_threadsafe(self._start_noting, ended, noted)
         while True:
             try:
                 return noted.result(timeout=1.0)
@@ -159,10 +150,16 @@ class LoopDriver(Driver):
                 if not self.loop.is_running():  # nobody will ever note it
                     raise RuntimeError("The run has ended before its call did.") from None
 
-    def _start(self, noting: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        task = self.loop.create_task(noting())
+    def _start_noting(self, ended: Ended, noted: Future[None]) -> None:
+        task = self.loop.create_task(self.anote(ended))
         self.calling.add(task)
-        task.add_done_callback(self.calling.discard)
+
+        def tell(task: asyncio.Task[None]) -> None:  # also of one that was cancelled at once
+            self.calling.discard(task)
+            error = asyncio.CancelledError() if task.cancelled() else task.exception()
+            noted.set_result(None) if error is None else noted.set_exception(error)
+
+        task.add_done_callback(tell)
 
     async def aside(self, wanted: Blocking) -> Any:
         return await self._awaitable(wanted)

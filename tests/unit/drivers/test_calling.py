@@ -511,7 +511,8 @@ def test_leaving_a_blocking_stream_begins_no_more_calls():
     gate.set()
     threads[0].join(5)
     assert ran in ([0], [0, 1])
-    assert refused == ["The run that calls task `work` has ended."]
+    assert len(refused) == 1
+    assert "has ended" in refused[0]  # said of the call that was under way, or of the next one
 
 
 # -- over again ------------------------------------------------------------------------------------
