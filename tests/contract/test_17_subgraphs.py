@@ -608,6 +608,34 @@ def test_17_7_configurable_has_the_childs_namespace(call, saver, thread):
 # -- 9: exceptions ---------------------------------------------------------------------------
 
 
+def test_17_8_graphs_inside_are_listed_by_name():
+    innermost = chain(("leaf", lambda state: None))
+    middle = chain(("inner", innermost), ("own", lambda state: None))
+    app = chain(("first", lambda state: None), ("middle", middle), ("other", innermost))
+
+    assert dict(app.get_subgraphs()) == {"middle": middle, "other": innermost}
+    assert [name for name, _ in app.get_subgraphs(recurse=True)] == [
+        "middle",
+        "middle|inner",
+        "other",
+    ]
+    assert list(app.get_subgraphs(namespace="middle")) == [("middle", middle)]
+    assert list(app.get_subgraphs(namespace="middle|inner")) == [("middle|inner", innermost)]
+    assert list(app.get_subgraphs(namespace="middle", recurse=True)) == [("middle", middle)]
+    assert list(app.get_subgraphs(namespace="first")) == []
+    assert list(innermost.get_subgraphs()) == []
+
+
+def test_17_8_graphs_inside_are_listed_asynchronously():
+    innermost = chain(("leaf", lambda state: None))
+    app = chain(("middle", chain(("inner", innermost))))
+
+    async def names() -> list[str]:
+        return [name async for name, _ in app.aget_subgraphs(recurse=True)]
+
+    assert asyncio.run(names()) == ["middle", "middle|inner"]
+
+
 @pytest.mark.parametrize("depth", [1, 3])
 def test_17_9_exception_of_a_child_is_raised_unchanged(call, saver, thread, depth):
     error = ValueError("boom")
