@@ -1,36 +1,9 @@
 """Error handlers of nodes (contract §21)."""
 
-import operator
-from typing import Annotated, Any
+from typing import Any
 
-from typing_extensions import TypedDict
-
+from .parts import Flaky, State, fast
 from .programs import THREAD, chain, parity, raised
-
-
-class State(TypedDict, total=False):
-    x: Any
-    log: Annotated[list[Any], operator.add]
-
-
-class Flaky:
-    """A node that fails a few times."""
-
-    def __init__(self, failures: int, error: Exception | None = None) -> None:
-        self.failures = failures
-        self.error = error or ConnectionError("again")
-        self.tries = 0
-
-    def __call__(self, state: State) -> Any:
-        self.tries += 1
-        if self.tries <= self.failures:
-            raise self.error
-        return {"log": [self.tries]}
-
-
-def fast(lib: Any, **options: Any) -> Any:
-    """Return a retry policy that does not wait."""
-    return lib.RetryPolicy(**{"initial_interval": 0.001, "jitter": False, **options})
 
 
 @parity

@@ -1,40 +1,14 @@
 """Errors, retries, error handlers, cancellation (contract §7, §19, §21, §26)."""
 
-import operator
 import random
 import time
-from typing import Annotated, Any
+from typing import Any
 
 import pytest
-from typing_extensions import TypedDict
 
 from .observations import by_task
+from .parts import Flaky, State, fast
 from .programs import SYNC, THREAD, chain, parallel, parity, parity_in, raised
-
-
-class State(TypedDict, total=False):
-    x: Any
-    log: Annotated[list[Any], operator.add]
-
-
-class Flaky:
-    """A node that fails a few times."""
-
-    def __init__(self, failures: int, error: Exception | None = None) -> None:
-        self.failures = failures
-        self.error = error or ConnectionError("again")
-        self.tries = 0
-
-    def __call__(self, state: State) -> Any:
-        self.tries += 1
-        if self.tries <= self.failures:
-            raise self.error
-        return {"log": [self.tries]}
-
-
-def fast(lib: Any, **options: Any) -> Any:
-    """Return a retry policy that does not wait."""
-    return lib.RetryPolicy(**{"initial_interval": 0.001, "jitter": False, **options})
 
 
 @parity

@@ -1,33 +1,10 @@
 """Send: the same node many times, each with an input of its own (contract §4.7)."""
 
-import operator
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Any
 
-from typing_extensions import TypedDict
-
+from .parts import State, wired
 from .programs import SYNC, THREAD, chain, parity, parity_in
-
-
-class State(TypedDict, total=False):
-    x: Any
-    log: Annotated[list[Any], operator.add]
-
-
-def named(name: str) -> Any:
-    """Return a node that writes its name."""
-    return lambda _: {"log": [name]}
-
-
-def wired(lib: Any, names: str, *edges: tuple[Any, Any], **options: Any) -> Any:
-    """Return a builder with one node per letter, `^` for START and `$` for END."""
-    graph = lib.StateGraph(State)
-    for name in names:
-        graph.add_node(name, named(name), defer=name in options.get("defer", ""))
-    ends = {"^": lib.START, "$": lib.END}
-    for source, target in edges:
-        graph.add_edge(ends.get(source, source) if isinstance(source, str) else source, target)
-    return graph
 
 
 @parity

@@ -7,17 +7,8 @@ from typing import Annotated, Any
 from typing_extensions import TypedDict
 
 from .observations import by_task
+from .parts import State, named
 from .programs import ASYNC, SYNC, THREAD, chain, parallel, parity, parity_in, raised
-
-
-class State(TypedDict, total=False):
-    x: Any
-    log: Annotated[list[Any], operator.add]
-
-
-def named(name: str) -> Any:
-    """Return a node that writes its name."""
-    return lambda _: {"log": [name]}
 
 
 @parity
