@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import sqlite3
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from graphflow import ForeignDatabaseError, NotStorable
+from graphflow import ForeignDatabaseError
 from graphflow.cache import BaseCache, InMemoryCache
 from graphflow_checkpointers.sqlite import SqliteCheckpointer
 from graphflow_checkpointers.sqlite_cache import SqliteCache
 
-NODE = ("node", "fetch")
-AWKWARD = ("", "a.b", "a:b", "%", "*", "\0", "ünï-🙂", "\ud800", "'; DROP TABLE x; --", '","', "[]")
-"""Texts that a careless cache would mix up, cut off or obey."""
+from .caches import NODE, CachePromises
 
 
 class Clock:
@@ -28,17 +24,6 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now
-
-
-class AsyncFace:
-    """A cache whose every call goes through its a-form."""
-
-    def __init__(self, cache: BaseCache) -> None:
-        self.cache = cache
-
-    def __getattr__(self, name: str) -> Any:
-        form = getattr(self.cache, f"a{name}")
-        return lambda *args: asyncio.run(form(*args))
 
 
 @pytest.fixture
@@ -56,93 +41,20 @@ def kept(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> Iterat
     cache.close()
 
 
-@pytest.fixture(params=["sync", "async"])
-def cache(request: pytest.FixtureRequest, kept: BaseCache) -> Any:
-    """An empty cache, and how it is called."""
-    return kept if request.param == "sync" else AsyncFace(kept)
+class TestCaches(CachePromises):
+    def test_a_value_serves_as_long_as_its_ttl(self, cache: Any, clock: Clock) -> None:
+        cache.set({(NODE, "short"): (1, 10), (NODE, "long"): (2, None)})
+        clock.now += 9.5
+        assert len(cache.get([(NODE, "short"), (NODE, "long")])) == 2
+        clock.now += 0.5
+        assert cache.get([(NODE, "short"), (NODE, "long")]) == {(NODE, "long"): 2}
 
-
-def test_what_was_set_is_got(cache: Any) -> None:
-    cache.set({(NODE, "a"): ({"n": (1, 2)}, None), (NODE, "b"): (None, None)})
-    assert cache.get([(NODE, "a"), (NODE, "b"), (NODE, "c")]) == {
-        (NODE, "a"): {"n": (1, 2)},
-        (NODE, "b"): None,
-    }
-
-
-def test_nothing_asked_is_nothing_got(cache: Any) -> None:
-    assert cache.get([]) == {}
-
-
-def test_setting_again_replaces(cache: Any) -> None:
-    cache.set({(NODE, "a"): (1, None)})
-    cache.set({(NODE, "a"): (2, None)})
-    assert cache.get([(NODE, "a")]) == {(NODE, "a"): 2}
-
-
-def test_values_are_copies(cache: Any) -> None:
-    value = ["a"]
-    cache.set({(NODE, "a"): (value, None)})
-    value.append("b")
-    cache.get([(NODE, "a")])[NODE, "a"].append("c")
-    assert cache.get([(NODE, "a")]) == {(NODE, "a"): ["a"]}
-
-
-def test_what_cannot_be_stored_is_refused_with_all_that_came_with_it(cache: Any) -> None:
-    with pytest.raises(NotStorable) as caught:
-        cache.set({(NODE, "a"): (1, None), (NODE, "b"): (object(), None)})
-    assert "('node', 'fetch')" in caught.value.__notes__[0]
-    assert cache.get([(NODE, "a")]) == {}
-
-
-def test_a_value_serves_as_long_as_its_ttl(cache: Any, clock: Clock) -> None:
-    cache.set({(NODE, "short"): (1, 10), (NODE, "long"): (2, None)})
-    clock.now += 9.5
-    assert len(cache.get([(NODE, "short"), (NODE, "long")])) == 2
-    clock.now += 0.5
-    assert cache.get([(NODE, "short"), (NODE, "long")]) == {(NODE, "long"): 2}
-
-
-def test_setting_again_gives_a_new_ttl(cache: Any, clock: Clock) -> None:
-    cache.set({(NODE, "a"): (1, 10)})
-    clock.now += 9
-    cache.set({(NODE, "a"): (1, 10)})
-    clock.now += 9
-    assert cache.get([(NODE, "a")]) == {(NODE, "a"): 1}
-
-
-def test_clearing_forgets_exactly_the_namespaces_named(cache: Any) -> None:
-    places = [("a",), ("a", "b"), ("b",), ("a.b",)]
-    cache.set({(place, "k"): (1, None) for place in places})
-    cache.clear([("a",), ("b",), ("unknown",)])
-    assert set(cache.get([(place, "k") for place in places])) == {
-        (("a", "b"), "k"),
-        (("a.b",), "k"),
-    }
-
-
-def test_clearing_without_names_forgets_everything(cache: Any) -> None:
-    cache.set({(("a",), "k"): (1, None), (("b",), "k"): (1, None)})
-    cache.clear()
-    assert cache.get([(("a",), "k"), (("b",), "k")]) == {}
-
-
-def test_clearing_nothing_forgets_nothing(cache: Any) -> None:
-    cache.set({(NODE, "k"): (1, None)})
-    cache.clear([])
-    assert len(cache.get([(NODE, "k")])) == 1
-
-
-def test_any_text_is_a_key_and_a_namespace(cache: Any) -> None:
-    pairs = {((label, "x"), key): (label + key, None) for label in AWKWARD for key in AWKWARD}
-    cache.set(pairs)
-    assert cache.get(list(pairs)) == {key: value for key, (value, _) in pairs.items()}
-
-
-def test_many_threads_lose_nothing(kept: BaseCache) -> None:
-    with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda n: kept.set({(NODE, str(n)): (n, None)}), range(60)))
-    assert len(kept.get([(NODE, str(n)) for n in range(60)])) == 60
+    def test_setting_again_gives_a_new_ttl(self, cache: Any, clock: Clock) -> None:
+        cache.set({(NODE, "a"): (1, 10)})
+        clock.now += 9
+        cache.set({(NODE, "a"): (1, 10)})
+        clock.now += 9
+        assert cache.get([(NODE, "a")]) == {(NODE, "a"): 1}
 
 
 # -- files ------------------------------------------------------------------------------------

@@ -13,26 +13,13 @@ from zlib import crc32
 import pytest
 import redis
 
-from graphflow import START, CachePolicy, CheckpointError, NotStorable, StateGraph, StoreFullError
-from graphflow.cache import BaseCache
+from graphflow import START, CachePolicy, CheckpointError, StateGraph, StoreFullError
 from graphflow_checkpointers.redis_cache import RedisCache
 
-NODE = ("node", "fetch")
-AWKWARD = ("", "a.b", "a:b", "%", "*", "\0", "ünï-🙂", "\ud800", "{x}", "[a-z]?", "\r\n", '","')
-"""Texts that a careless cache would mix up, cut off or obey."""
+from ...conformance.caches import NODE, CachePromises
+
 STRANGE = bytes.fromhex("C7114093AA73686F702E4F726465720181A16E03")
 """An instance of `shop.Order`, which this program does not have."""
-
-
-class AsyncFace:
-    """A cache whose every call goes through its a-form, each on a loop of its own."""
-
-    def __init__(self, cache: BaseCache) -> None:
-        self.cache = cache
-
-    def __getattr__(self, name: str) -> Any:
-        form = getattr(self.cache, f"a{name}")
-        return lambda *args: asyncio.run(form(*args))
 
 
 @pytest.fixture
@@ -42,12 +29,6 @@ def kept(url: str, prefix: str) -> Iterator[RedisCache]:
         yield cache
 
 
-@pytest.fixture(params=["sync", "async"])
-def cache(request: pytest.FixtureRequest, kept: RedisCache) -> Any:
-    """An empty cache, and how it is called."""
-    return kept if request.param == "sync" else AsyncFace(kept)
-
-
 @pytest.fixture
 def raw(url: str) -> Iterator[redis.Redis]:
     """A client that looks behind the cache's back."""
@@ -55,108 +36,39 @@ def raw(url: str) -> Iterator[redis.Redis]:
         yield client
 
 
-# -- what every cache promises -----------------------------------------------------------------
+class TestPromises(CachePromises):
+    def test_a_value_serves_as_long_as_its_ttl(
+        self, cache: Any, raw: redis.Redis, prefix: str
+    ) -> None:
+        cache.set(
+            {(NODE, "short"): (1, 0.02), (NODE, "long"): (2, 3600.0), (NODE, "ever"): (3, None)}
+        )
+        last = time.monotonic() + 10
+        while (NODE, "short") in cache.get([(NODE, "short")]):
+            assert time.monotonic() < last
+        assert len(cache.get([(NODE, "long"), (NODE, "ever")])) == 2
+        lives = sorted(raw.pttl(key) for key in raw.scan_iter(match=f"*{prefix}*"))
+        assert lives[0] == -1  # for ever
+        assert 3_590_000 < lives[1] <= 3_600_000
 
+    def test_setting_again_gives_a_new_ttl(self, cache: Any, raw: redis.Redis, prefix: str) -> None:
+        cache.set({(NODE, "a"): (1, 10)})
+        cache.set({(NODE, "a"): (1, 3600)})
+        assert [raw.ttl(key) > 10 for key in raw.scan_iter(match=f"*{prefix}*")] == [True]
+        cache.set({(NODE, "a"): (1, None)})
+        assert [raw.ttl(key) for key in raw.scan_iter(match=f"*{prefix}*")] == [-1]
 
-def test_what_was_set_is_got(cache: Any) -> None:
-    cache.set({(NODE, "a"): ({"n": (1, 2)}, None), (NODE, "b"): (None, None)})
-    assert cache.get([(NODE, "a"), (NODE, "b"), (NODE, "c")]) == {
-        (NODE, "a"): {"n": (1, 2)},
-        (NODE, "b"): None,
-    }
+    @pytest.mark.parametrize("ttl", [0.0, 1e-9])
+    def test_a_ttl_of_next_to_nothing_is_over_at_once(self, cache: Any, ttl: float) -> None:
+        cache.set({(NODE, "a"): (1, ttl)})
+        last = time.monotonic() + 10
+        while cache.get([(NODE, "a")]):
+            assert time.monotonic() < last
 
-
-def test_nothing_asked_is_nothing_got(cache: Any) -> None:
-    cache.set({})
-    assert cache.get([]) == {}
-
-
-def test_setting_again_replaces(cache: Any) -> None:
-    cache.set({(NODE, "a"): (1, None)})
-    cache.set({(NODE, "a"): (2, None)})
-    assert cache.get([(NODE, "a")]) == {(NODE, "a"): 2}
-
-
-def test_values_are_copies(cache: Any) -> None:
-    value = ["a"]
-    cache.set({(NODE, "a"): (value, None)})
-    value.append("b")
-    cache.get([(NODE, "a")])[NODE, "a"].append("c")
-    assert cache.get([(NODE, "a")]) == {(NODE, "a"): ["a"]}
-
-
-def test_what_cannot_be_stored_is_refused_with_all_that_came_with_it(cache: Any) -> None:
-    with pytest.raises(NotStorable) as caught:
-        cache.set({(NODE, "a"): (1, None), (NODE, "b"): (object(), None)})
-    assert "('node', 'fetch')" in caught.value.__notes__[0]
-    assert cache.get([(NODE, "a")]) == {}
-
-
-def test_a_value_serves_as_long_as_its_ttl(cache: Any, raw: redis.Redis, prefix: str) -> None:
-    cache.set({(NODE, "short"): (1, 0.02), (NODE, "long"): (2, 3600.0), (NODE, "ever"): (3, None)})
-    last = time.monotonic() + 10
-    while (NODE, "short") in cache.get([(NODE, "short")]):
-        assert time.monotonic() < last
-    assert len(cache.get([(NODE, "long"), (NODE, "ever")])) == 2
-    lives = sorted(raw.pttl(key) for key in raw.scan_iter(match=f"*{prefix}*"))
-    assert lives[0] == -1  # for ever
-    assert 3_590_000 < lives[1] <= 3_600_000
-
-
-def test_setting_again_gives_a_new_ttl(cache: Any, raw: redis.Redis, prefix: str) -> None:
-    cache.set({(NODE, "a"): (1, 10)})
-    cache.set({(NODE, "a"): (1, 3600)})
-    assert [raw.ttl(key) > 10 for key in raw.scan_iter(match=f"*{prefix}*")] == [True]
-    cache.set({(NODE, "a"): (1, None)})
-    assert [raw.ttl(key) for key in raw.scan_iter(match=f"*{prefix}*")] == [-1]
-
-
-@pytest.mark.parametrize("ttl", [0.0, 1e-9])
-def test_a_ttl_of_next_to_nothing_is_over_at_once(cache: Any, ttl: float) -> None:
-    cache.set({(NODE, "a"): (1, ttl)})
-    last = time.monotonic() + 10
-    while cache.get([(NODE, "a")]):
-        assert time.monotonic() < last
-
-
-@pytest.mark.parametrize("ttl", [1e30, float("inf")])
-def test_a_ttl_may_be_longer_than_the_server_can_count(cache: Any, ttl: float) -> None:
-    cache.set({(NODE, "a"): (1, ttl)})
-    assert cache.get([(NODE, "a")]) == {(NODE, "a"): 1}
-
-
-def test_clearing_forgets_exactly_the_namespaces_named(cache: Any) -> None:
-    places = [("a",), ("a", "b"), ("b",), ("a.b",)]
-    cache.set({(place, "k"): (1, None) for place in places})
-    cache.clear([("a",), ("b",), ("unknown",)])
-    assert set(cache.get([(place, "k") for place in places])) == {
-        (("a", "b"), "k"),
-        (("a.b",), "k"),
-    }
-
-
-def test_clearing_without_names_forgets_everything(cache: Any) -> None:
-    cache.set({(("a",), "k"): (1, None), (("b",), "k"): (1, None)})
-    cache.clear()
-    assert cache.get([(("a",), "k"), (("b",), "k")]) == {}
-
-
-def test_clearing_nothing_forgets_nothing(cache: Any) -> None:
-    cache.set({(NODE, "k"): (1, None)})
-    cache.clear([])
-    assert len(cache.get([(NODE, "k")])) == 1
-
-
-def test_any_text_is_a_key_and_a_namespace(cache: Any) -> None:
-    pairs = {((label, "x"), key): (label + key, None) for label in AWKWARD for key in AWKWARD}
-    cache.set(pairs)
-    assert cache.get(list(pairs)) == {key: value for key, (value, _) in pairs.items()}
-
-
-def test_many_threads_lose_nothing(kept: RedisCache) -> None:
-    with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda n: kept.set({(NODE, str(n)): (n, None)}), range(60)))
-    assert len(kept.get([(NODE, str(n)) for n in range(60)])) == 60
+    @pytest.mark.parametrize("ttl", [1e30, float("inf")])
+    def test_a_ttl_may_be_longer_than_the_server_can_count(self, cache: Any, ttl: float) -> None:
+        cache.set({(NODE, "a"): (1, ttl)})
+        assert cache.get([(NODE, "a")]) == {(NODE, "a"): 1}
 
 
 # -- what this one promises --------------------------------------------------------------------
