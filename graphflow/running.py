@@ -97,7 +97,8 @@ class Run:
         context = self.context(opened)
         saver = None
         if opened.recorder is not None:
-            saver = Saver(opened.recorder, context.durability, self._is_kept)
+            around = None if self.nested is None else self.nested.task.run.caller
+            saver = Saver(opened.recorder, context.durability, self._is_kept, around)
         return opened.machine, context, saver, self.call.config.get("max_concurrency")
 
     def context(self, opened: Opened) -> RunContext:

@@ -188,6 +188,14 @@ class Caller(ABC):
     async def anote(self, ended: Ended) -> None:
         """As `note`, on an event loop."""
 
+    @abstractmethod
+    def anchor(self) -> None:
+        """Make the open superstep durable: a nested run is about to store what belongs to it."""
+
+    @abstractmethod
+    async def aanchor(self) -> None:
+        """As `anchor`, on an event loop."""
+
     def pause(self, seconds: float) -> None:
         """Wait for the next attempt of a call."""
         time.sleep(seconds)

@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
+from functools import partial
 from types import CoroutineType
 from typing import Any
 
@@ -141,23 +142,41 @@ class LoopDriver(Driver):
                 await self.saver.asave(commit)
 
     def note(self, ended: Ended) -> None:
-        noted: Future[None] = Future()
-        self.loop.call_soon_threadsafe(self._start_noting, ended, noted)
+        self._have_done(partial(self.anote, ended))
+
+    async def aanchor(self) -> None:
+        if asyncio.get_running_loop() is not self.loop:  # a node that has a loop of its own
+            await asyncio.to_thread(self.anchor)
+            return
+        async with self.noting:
+            self.check_open()
+            if self.saver is not None:
+                await self.saver.aanchor()
+
+    def anchor(self) -> None:
+        self._have_done(self.aanchor)
+
+    def _have_done(self, wanted: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Have something done on the run's loop, for code in another thread, and wait for it."""
+        done: Future[None] = Future()
+        self.loop.call_soon_threadsafe(self._start_doing, wanted, done)
         while True:
             try:
-                return noted.result(timeout=1.0)
+                return done.result(timeout=1.0)
             except TimeoutError:
-                if not self.loop.is_running():  # nobody will ever note it
+                if not self.loop.is_running():  # nobody will ever do it
                     raise RuntimeError("The run has ended before its call did.") from None
 
-    def _start_noting(self, ended: Ended, noted: Future[None]) -> None:
-        task = self.loop.create_task(self.anote(ended))
+    def _start_doing(
+        self, wanted: Callable[[], Coroutine[Any, Any, None]], done: Future[None]
+    ) -> None:
+        task = self.loop.create_task(wanted())
         self.calling.add(task)
 
         def tell(task: asyncio.Task[None]) -> None:  # also of one that was cancelled at once
             self.calling.discard(task)
             error = asyncio.CancelledError() if task.cancelled() else task.exception()
-            noted.set_result(None) if error is None else noted.set_exception(error)
+            done.set_result(None) if error is None else done.set_exception(error)
 
         task.add_done_callback(tell)
 

@@ -2,6 +2,10 @@
 
 `sync` before the superstep's events are told; `async` in the background, at most one commit
 behind; `exit` once, when the run ends.
+
+Whatever it says, what a nested run stores never outlives the superstep that it belongs to: before
+its first commit, the run around it is anchored. Else a run that begins anew after a crash would
+find lines of the dead one, under the ids that it gives itself.
 """
 
 from __future__ import annotations
@@ -11,13 +15,16 @@ import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from graphflow.checkpoint.protocol import Operation
 from graphflow.checkpoint.recorder import Recorder
 from graphflow.checkpoint.records import Commit, RowKind
 from graphflow.errors import CheckpointError
 from graphflow.types import Durability
+
+if TYPE_CHECKING:
+    from graphflow.drivers.calling import Caller
 
 Work = tuple[Operation[None], Operation[None] | None]
 """A commit, and what shortens the chain after it."""
@@ -31,6 +38,7 @@ class Saver:
         recorder: Recorder,
         durability: Durability,
         is_wanted: Callable[[], bool] = lambda: True,
+        around: Caller | None = None,
     ) -> None:
         self.recorder = recorder
         self.store = recorder.store
@@ -38,6 +46,10 @@ class Saver:
         self.at_exit = durability == "exit"
         self.is_wanted = is_wanted
         """Whether what was gathered for the exit shall be kept; asked when the run ends."""
+        self.around = around if self.in_background or self.at_exit else None
+        """What carries the run around this one, until that is anchored."""
+        self.is_anchored = False
+        """Whether something is stored that belongs to this run."""
         self.under_way: Any = None
 
     def _work(self, commit: Commit) -> Work | None:
@@ -47,7 +59,7 @@ class Saver:
         return self.recorder.record(commit), self.recorder.compaction()
 
     def _rest(self) -> Work | None:
-        operation = self.recorder.flush() if self.is_wanted() else None
+        operation = self.recorder.flush() if self.is_anchored or self.is_wanted() else None
         return None if operation is None else (operation, self.recorder.compaction())
 
     def save(self, commit: Commit) -> None:
@@ -55,11 +67,26 @@ class Saver:
         work = self._work(commit)
         if work is None:
             return
-        if self.under_way is not None:
-            self.settle()
+        self._prepare()
         if self.in_background and not _claims_an_answer(commit):
             self.under_way = _background().submit(self._store, work)
         else:
+            self._store(work)
+
+    def _prepare(self) -> None:
+        """Wait for what must be stored before anything else is."""
+        if self.around is not None:
+            self.around.anchor()
+            self.around = None
+        if self.under_way is not None:
+            self.settle()
+
+    def anchor(self) -> None:
+        """Make the open superstep durable: a nested run is about to store what belongs to it."""
+        self._prepare()
+        self.is_anchored = True
+        work = self._rest()
+        if work is not None:
             self._store(work)
 
     def _store(self, work: Work) -> None:
@@ -80,6 +107,7 @@ class Saver:
         self.settle()
         work = self._rest()
         if work is not None:
+            self._prepare()
             self._store(work)
 
     async def asave(self, commit: Commit) -> None:
@@ -87,11 +115,25 @@ class Saver:
         work = self._work(commit)
         if work is None:
             return
-        await self.asettle()
+        await self._aprepare()
         if self.in_background and not _claims_an_answer(commit):
             self.under_way = _started(self._astore(work))
         else:
             await self._astore(work)
+
+    async def _aprepare(self) -> None:
+        if self.around is not None:
+            await self.around.aanchor()
+            self.around = None
+        await self.asettle()
+
+    async def aanchor(self) -> None:
+        """As `anchor`, on an event loop."""
+        await self._aprepare()
+        self.is_anchored = True
+        work = self._rest()
+        if work is not None:
+            await _shielded(_started(self._astore(work)))
 
     async def _astore(self, work: Work) -> None:
         operation, compaction = work
@@ -116,7 +158,11 @@ class Saver:
         await self.asettle()
         work = self._rest()
         if work is not None:
-            await _shielded(_started(self._astore(work)))
+            await _shielded(_started(self._alast(work)))
+
+    async def _alast(self, work: Work) -> None:
+        await self._aprepare()
+        await self._astore(work)
 
 
 def _started(coroutine: Coroutine[Any, Any, None]) -> Any:

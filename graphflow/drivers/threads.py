@@ -141,6 +141,15 @@ class ThreadDriver(Driver):
     async def anote(self, ended: Ended) -> None:
         await self.aside(Blocking(self.note, ended))
 
+    def anchor(self) -> None:
+        with self.noting:
+            self.check_open()
+            if self.saver is not None:
+                self.saver.anchor()
+
+    async def aanchor(self) -> None:
+        await self.aside(Blocking(self.anchor))
+
     def _hand_out(self, task: Task) -> None:
         self.running += 1
         if self.workers is None:

@@ -166,6 +166,12 @@ class _Carriage(Caller):
     async def anote(self, ended: Ended) -> None:
         self.note(ended)
 
+    def anchor(self) -> None:
+        """Every commit is stored at once, so there is nothing to make durable."""
+
+    async def aanchor(self) -> None:
+        """As `anchor`."""
+
     async def aside(self, wanted: Blocking) -> Any:
         with ThreadPoolExecutor(1) as elsewhere:  # where no loop runs, as with the real drivers
             return elsewhere.submit(copy_context().run, wanted).result()

@@ -6,6 +6,7 @@ Real drivers, graphs inside graphs, every durability; `n` goes through all opera
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import operator
 from collections.abc import Callable
 from itertools import count
@@ -150,5 +151,49 @@ def test_a_store_that_dies_at_any_operation_changes_nothing(
             ending = play(graph, run, store)
             assert ending == expected, f"{store.moment} operation {number}"
         if not before.has_died:
+            break
+    assert number > 1
+
+
+def echoes(kept: bool | None) -> StateGraph[State]:
+    """A graph whose child only says what it was given; asks when it is asked to."""
+
+    def child(state: State) -> Any:
+        said = state["log"][-1]
+        return {"log": [f"child of {said}", *([interrupt(said)] if "ask" in said else ())]}
+
+    inner = line(("child", child)).compile(kept)
+    middle = line(("inner", inner)).compile()
+
+    def call(state: State) -> Any:
+        return {"log": [middle.invoke({"log": [state["log"][-1]]})["log"][-1]]}
+
+    def first(state: State) -> Any:
+        return {"log": [f"first of {state['log'][-1]}"]}
+
+    return line(("first", first), ("call", call), ("last", writes("last")))
+
+
+@pytest.mark.parametrize("durability", ["sync", "async", "exit"])
+@pytest.mark.parametrize("driver", [blocking, on_loop])
+@pytest.mark.parametrize("kept", [None, True])
+@pytest.mark.parametrize("what", ["say", "ask"])
+def test_a_new_run_is_never_answered_by_the_nested_run_of_a_dead_one(
+    what: str, kept: bool | None, driver: Callable[[str], Run], durability: str
+) -> None:
+    graph, run = echoes(kept), driver(durability)
+    for number in count():
+        stores = (DyingStore("before", number), DyingStore("after", number))
+        for store in stores:
+            app = graph.compile(store)
+            with contextlib.suppress(Crash):
+                run(app, {"log": [f"{what} old"]})
+            store.is_dead, store.moment = False, "never"
+            said = run(app, {"log": ["say new"]})["log"]
+            new = said[said.index("say new") :]
+            assert new[:3] == ["say new", "first of say new", "child of first of say new"], (
+                f"operation {number}"
+            )
+        if not stores[0].has_died:
             break
     assert number > 1
