@@ -68,7 +68,7 @@ _HOMES = {
         "NodeTimeoutError DriftError "
         "SwallowedInterruptError CheckpointError CorruptCheckpointError ForeignDatabaseError "
         "StoreTooNewError StoreFullError StoreUnavailableError StoreUnsafeError "
-        "UnknownCheckpointError CheckpointConflict HeadMoved "
+        "UnknownCheckpointError CheckpointConflict HeadMoved ThreadBusy Fenced "
         "AlreadyAnswered UnknownInterruptError GraphSignal GraphInterrupt GraphDrained "
         "ParentCommand is_invalid_resume"
     ),

@@ -11,7 +11,7 @@ from graphflow.events import LIVE, Event
 from graphflow.graph.plan import Plan
 from graphflow.runtime import RunControl
 from graphflow.state.schema import Schema
-from graphflow.types import INTERRUPT, Config, Durability, Interrupt
+from graphflow.types import INTERRUPT, Config, Durability, Interrupt, OnBusy
 
 MODES = ("values", "updates", "custom", "messages", "tools", "tasks", "checkpoints", "debug")
 NO_MODES: frozenset[str] = frozenset()
@@ -39,6 +39,8 @@ class Call(NamedTuple):
     """Seconds that a superstep may take."""
     scope: tuple[str, ...] = ()
     """The graphs around the one that is called."""
+    on_busy: OnBusy = "raise"
+    """What to do when somebody else is running on the branch."""
 
     def options(
         self,
@@ -204,6 +206,17 @@ def checked_limits(config: Config) -> Config:
         if limit is not None and (not isinstance(limit, int) or limit < 1):
             raise ValueError(f"{key} must be at least 1, got {limit!r}")
     return config
+
+
+def checked_patience(given: OnBusy) -> OnBusy:
+    """Refuse an `on_busy` that says nothing. Raises `ValueError`."""
+    if given in ("raise", "wait", "fork"):
+        return given
+    if isinstance(given, bool) or not isinstance(given, (int, float)) or given < 0:
+        raise ValueError(
+            f'on_busy must be "raise", "wait", "fork" or the seconds to wait, got {given!r}'
+        )
+    return given
 
 
 def checked_choice(what: str, given: Any, known: tuple[Any, ...]) -> None:

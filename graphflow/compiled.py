@@ -13,6 +13,7 @@ from graphflow.calls import (
     Call,
     checked_choice,
     checked_limits,
+    checked_patience,
     context_of,
     merge_configs,
     node_set,
@@ -34,6 +35,7 @@ from graphflow.thread_access import ThreadAccess
 from graphflow.types import (
     Config,
     Durability,
+    OnBusy,
 )
 
 T = TypeVar("T")
@@ -113,6 +115,7 @@ class CompiledStateGraph(ThreadAccess):
         Raises:
             GraphRecursionError: The run did not end within `recursion_limit` supersteps.
             InvalidUpdateError: The input or a node wrote what the state cannot take.
+            ThreadBusy: Somebody else is running on the branch; no node was run.
             CheckpointConflict: Somebody else ran or edited the thread meanwhile.
         """
         if stream_mode != "values":
@@ -163,8 +166,9 @@ class CompiledStateGraph(ThreadAccess):
                 `checkpoints` or `debug`, or a list of them; with a list each chunk is
                 `(mode, payload)`.
             options: `context`, `output_keys`, `interrupt_before`, `interrupt_after`, `durability`
-                (`"sync"`, `"async"`, `"exit"`), `control` (a `RunControl`), `subgraphs`,
-                `print_mode`, `debug`, `version`.
+                (`"sync"`, `"async"`, `"exit"`), `control` (a `RunControl`), `on_busy`
+                (`"raise"`, `"wait"`, seconds to wait, or `"fork"`), `subgraphs`, `print_mode`,
+                `debug`, `version`.
         """
         modes, is_single = stream_modes(stream_mode, "updates")
         run = self._run(input, config, modes=modes, is_single=is_single, **options)
@@ -291,6 +295,7 @@ class CompiledStateGraph(ThreadAccess):
         interrupt_after: Sequence[str] | str | None = None,
         durability: Durability | None = None,
         control: RunControl | None = None,
+        on_busy: OnBusy = "raise",
         subgraphs: bool = False,
         debug: bool | None = None,
         version: str = "v1",
@@ -328,6 +333,7 @@ class CompiledStateGraph(ThreadAccess):
             version,
             self.step_timeout,
             () if nested is None else nested.scope,
+            checked_patience(on_busy),
         )
 
     def _check_keys(self, output_keys: str | Sequence[str] | None) -> None:

@@ -123,6 +123,46 @@ class HeadMoved(CheckpointConflict):
     """The branch has grown since it was read: another run or edit committed first."""
 
 
+class ThreadBusy(CheckpointConflict):
+    """Somebody else is running on the branch; no node was run.
+
+    Args:
+        thread: Its id.
+        branch: Its name.
+        owner: Who has it: `machine/process/start/fence`.
+        retry_after: Seconds until the lease ends, if its owner does not renew it.
+    """
+
+    def __init__(self, thread: str, branch: str, owner: str, retry_after: float) -> None:
+        self.thread = thread
+        self.branch = branch
+        self.owner = owner
+        self.retry_after = retry_after
+        process = owner.split("/")[1] if owner.count("/") > 1 else owner
+        super().__init__(
+            f"Branch {branch!r} of thread {thread!r} is being run or edited by process {process}; "
+            "nothing was done. Let that run end (a stream that was left open: close it), or call "
+            'with on_busy="wait", or with on_busy="fork" to run on a branch of its own.'
+        )
+
+
+class Fenced(CheckpointConflict):
+    """The run slept past its lease and somebody else took over; nothing more of it is stored.
+
+    Args:
+        thread: The thread's id.
+        branch: The branch's name.
+    """
+
+    def __init__(self, thread: str, branch: str) -> None:
+        self.thread = thread
+        self.branch = branch
+        super().__init__(
+            f"This run has lost branch {branch!r} of thread {thread!r}: it was not heard of for "
+            "longer than its lease, and somebody else goes on. Nothing more of it was stored."
+        )
+
+
 class AlreadyAnswered(CheckpointConflict):
     """The question has its answer already; no node runs again for a second one."""
 

@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 
 from graphflow.checkpoint.codec import Codec
 from graphflow.checkpoint.frames import pack_frame
-from graphflow.checkpoint.history import Checkpoint, load, read_thread
+from graphflow.checkpoint.history import Checkpoint, load, pick, read_thread
+from graphflow.checkpoint.leases import Claim
 from graphflow.checkpoint.protocol import MAIN, Checkpointer, Operation
 from graphflow.checkpoint.recorder import Recorder
 from graphflow.checkpoint.records import Frame, RowKind, Source
@@ -62,6 +63,9 @@ def open_run(
     store: Checkpointer | None,
     codec: Codec,
     place: Place | None,
+    claim: Claim | None = None,
+    *,
+    on_fork: bool = False,
 ) -> Operation[Opened]:
     """Make a run of `given` ready.
 
@@ -72,8 +76,11 @@ def open_run(
         store: Where the thread is; None: nowhere.
         codec: How its values are encoded.
         place: Which checkpoint of the thread; None without store.
+        claim: Takes the branch for the run before it is loaded; None: nobody needs to.
+        on_fork: Whether the run gets a branch of its own, because somebody has the other.
 
     Raises:
+        ThreadBusy: Somebody else is running on the branch.
         EmptyInputError: There is nothing to go on with.
         RuntimeError: A plain answer while several questions are open, or no store to resume from.
         AlreadyAnswered: The question has its answer.
@@ -86,9 +93,12 @@ def open_run(
         _check_way_in(given)
         way = yield from way_to(store, codec, place)
         place = Place(place.thread, at=way[0].at)
-    base = yield from load(store, codec, place.thread, at=place.at, branch=place.branch)
+    if claim is not None and not (way or on_fork):
+        base = yield from load_claimed(store, codec, place, claim)
+    else:
+        base = yield from load(store, codec, place.thread, at=place.at, branch=place.branch)
     writes = _input_writes(plan, given, base is None)
-    is_replay = base is not None and (is_past(place, base) or bool(way))
+    is_replay = base is not None and (is_past(place, base) or bool(way) or on_fork)
     if base is not None and writes is None:
         _check_going_on(plan, base, given, is_replay)
     travel = None
@@ -98,14 +108,49 @@ def open_run(
         if way:
             frame = base.frame
             travel = travel_from(place.thread, way[0], frame.pending, step, frame.seq, way[1:])
+    new = f"fork-{place.branch or MAIN}" if on_fork else MAIN
+    if claim is not None and claim.lease is None:
+        yield from claim.take(place.thread, new if base is None else base.branch.name)
     answers: Mapping[str, Any] = {}
     if isinstance(given, Command) and given.resume is not None and base is not None:
         answers = yield from _answers(store, codec, place, base, given.resume)
-    recorder = recorder_for(plan, store, codec, place, base)
+    recorder = recorder_for(plan, store, codec, place, base, new)
     ordinal = base.branch.ordinal if base else 0
     options = placed(options, place, ordinal)
     machine = Machine(plan, options, start_at(plan, base))
     return Opened(machine, turn_of(machine, given, writes, answers), recorder, place, travel)
+
+
+def load_claimed(
+    store: Checkpointer, codec: Codec, place: Place, claim: Claim
+) -> Operation[Checkpoint | None]:
+    """Load a checkpoint; its branch is claimed before, unless what comes begins one of its own.
+
+    Of a graph inside, the newest branch of the thread is claimed: a run of that may be in it.
+
+    Raises:
+        ThreadBusy: Somebody else is running on the branch.
+    """
+    while True:
+        branches = yield from store.branches(place.thread)
+        if place.scope:
+            branch = pick(place.thread, branches, None, None)
+            yield from claim.take(place.thread, MAIN if branch is None else branch.name)
+            return (
+                yield from load(
+                    store, codec, place.thread, place.scope, at=place.at, branch=place.branch
+                )
+            )
+        branch = pick(place.thread, branches, place.at, place.branch)
+        newest = max((known.head for known in branches), default=-1)
+        if place.at is None or place.at[0] >= newest:
+            yield from claim.take(place.thread, MAIN if branch is None else branch.name)
+        base = yield from load(store, codec, place.thread, at=place.at, branch=place.branch)
+        if claim.lease is None or base is None or base.branch.name == claim.lease.branch:
+            return base
+        release = claim.release()  # the thread has another newest branch by now
+        assert release is not None
+        yield from release
 
 
 def _check_way_in(given: Any) -> None:

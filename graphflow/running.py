@@ -7,17 +7,19 @@ and reads the result off the machine. The blocking and the asyncio side differ o
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
-from time import time
+from contextlib import suppress
+from time import monotonic, sleep, time
 from typing import Any, TypeVar
 
 from graphflow.calls import Call, shaped
 from graphflow.checkpoint.codec import Codec
+from graphflow.checkpoint.leases import Claim
 from graphflow.checkpoint.protocol import Checkpointer, Operation
 from graphflow.drivers.saving import Saver
 from graphflow.drivers.threads import ThreadDriver
 from graphflow.engine import chunks
 from graphflow.engine.turn import Status
-from graphflow.errors import GraphInterrupt
+from graphflow.errors import CheckpointError, GraphInterrupt, ThreadBusy
 from graphflow.events import Event
 from graphflow.graph.plan import Plan
 from graphflow.nesting import Nested, open_nested
@@ -65,6 +67,11 @@ class Run:
         self.given = given
         self.call = call
         self.nested = nested
+        self.claim = None if nested is not None or store is None else Claim(store)
+        self.on_fork = False
+        """Whether the run gets a branch of its own, because somebody has the other."""
+        self.asked = 0.0
+        """When the branch was first found busy, on the monotonic clock; 0: not yet."""
 
     # -- opening -------------------------------------------------------------------------------
 
@@ -78,17 +85,65 @@ class Run:
             return open_nested(self.plan, options, self.given, self.codec, nested)
         options = self.call.options(self.store is not None, self.clock())
         place = None if self.store is None else place_of(self.call.config)
-        return open_run(self.plan, options, self.given, self.store, self.codec, place)
+        return open_run(
+            self.plan, options, self.given, self.store, self.codec, place, self.claim,
+            on_fork=self.on_fork,
+        )  # fmt: skip
 
     def open(self) -> Opened:
-        """Load, decide, and make ready."""
-        opening = self._opening()
-        return at_once(opening) if self.store is None else self.store.run(opening)
+        """Load, decide, and make ready.
+
+        Raises:
+            ThreadBusy: Somebody else is running on the branch.
+        """
+        if self.store is None:
+            return at_once(self._opening())
+        while True:
+            try:
+                return self.store.run(self._opening())
+            except ThreadBusy as busy:
+                pause = self._pause(busy)
+            except BaseException:
+                if (release := self._release()) is not None:
+                    with suppress(CheckpointError):  # it ends by itself
+                        self.store.run(release)
+                raise
+            sleep(pause)
 
     async def aopen(self) -> Opened:
         """As `open`, on an event loop."""
-        opening = self._opening()
-        return at_once(opening) if self.store is None else await self.store.arun(opening)
+        if self.store is None:
+            return at_once(self._opening())
+        while True:
+            try:
+                return await self.store.arun(self._opening())
+            except ThreadBusy as busy:
+                pause = self._pause(busy)
+            except BaseException:
+                if (release := self._release()) is not None:
+                    with suppress(CheckpointError):  # it ends by itself
+                        await self.store.arun(release)
+                raise
+            await _nap(pause)
+
+    def _release(self) -> Operation[None] | None:
+        return None if self.claim is None else self.claim.release()
+
+    def _pause(self, busy: ThreadBusy) -> float:
+        """Return how many seconds to wait until the branch is asked for again.
+
+        Raises:
+            ThreadBusy: The call does not wait, or not any longer.
+        """
+        patience, now = self.call.on_busy, monotonic()
+        self.asked = self.asked or now
+        if patience == "fork":
+            self.on_fork = True
+            return 0.0
+        waited = now - self.asked
+        if patience == "raise" or (patience != "wait" and waited >= float(patience)):
+            raise busy
+        return min(0.25, max(0.005, waited / 4))
 
     # -- driving -------------------------------------------------------------------------------
 
@@ -98,7 +153,7 @@ class Run:
         saver = None
         if opened.recorder is not None:
             around = None if self.nested is None else self.nested.task.run.caller
-            saver = Saver(opened.recorder, context.durability, self._is_kept, around)
+            saver = Saver(opened.recorder, context.durability, self._is_kept, around, self.claim)
         return opened.machine, context, saver, self.call.config.get("max_concurrency")
 
     def context(self, opened: Opened) -> RunContext:
@@ -120,8 +175,11 @@ class Run:
             answers=opened.machine.passed,
         )
         context.travel = opened.travel
+        context.lease = None if self.claim is None else self.claim.lease
         if nested is not None:
             _inherit(context, nested)
+        if opened.recorder is not None:
+            opened.recorder.lease = context.lease
         return context
 
     def _is_kept(self) -> bool:
@@ -190,6 +248,7 @@ def _inherit(context: RunContext, nested: Nested) -> None:
     context.parents = nested.parents
     context.thread = around.thread
     context.durability = around.durability
+    context.lease = around.lease
     context.forwarded |= around.forwarded
     context.wanted |= around.wanted & around.forwarded
     context.answers = {**around.answers, **context.answers}
@@ -202,6 +261,12 @@ def _forward(event: Event, nested: Nested) -> None:
     around = nested.task.run
     if event.mode in around.forwarded and around.sink is not None:
         around.sink(event)
+
+
+async def _nap(seconds: float) -> None:
+    import asyncio  # here: a program without a loop does not need it
+
+    await asyncio.sleep(seconds)
 
 
 def at_once(operation: Operation[T]) -> T:

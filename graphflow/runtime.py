@@ -9,12 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from graphflow.errors import GraphInterrupt
 from graphflow.events import LIVE, Event
 from graphflow.ids import checkpoint_id, digest
 from graphflow.types import Config, Durability, Interrupt, StreamWriter
+
+if TYPE_CHECKING:
+    from graphflow.checkpoint.protocol import Lease
 
 Ctx = TypeVar("Ctx")
 
@@ -45,8 +48,8 @@ class RunContext:
     """What all tasks of one run share."""
 
     __slots__ = ("_streamed", "answers", "around", "cache", "caller", "checkpoints", "config",
-                 "context", "control", "durability", "forwarded", "ordinal", "parents", "run_id",
-                 "scope", "sink", "store", "thread", "travel", "wanted")  # fmt: skip
+                 "context", "control", "durability", "forwarded", "lease", "ordinal", "parents",
+                 "run_id", "scope", "sink", "store", "thread", "travel", "wanted")  # fmt: skip
 
     def __init__(
         self,
@@ -91,6 +94,8 @@ class RunContext:
         self.sink = sink
         self.travel: Any = None
         """Where a graph inside goes on instead of beginning anew; see `travel`."""
+        self.lease: Lease | None = None
+        """What must be held for anything of the run, and of graphs inside it, to be stored."""
         self.caller: Any = None
         """What performs calls of tasks: the run's driver."""
         self.around: TaskContext | None = None

@@ -6,14 +6,17 @@ The part of a compiled graph that needs its plan and its checkpointer, but runs 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Generator, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from graphflow.calls import merge_configs
 from graphflow.checkpoint.codec import Codec
-from graphflow.checkpoint.protocol import Checkpointer, Operation
+from graphflow.checkpoint.leases import Claim
+from graphflow.checkpoint.protocol import Checkpointer
 from graphflow.drivers.call import acarry, carry
 from graphflow.drivers.threads import on_portal
+from graphflow.errors import CheckpointError
 from graphflow.graph.declaration import Declaration
 from graphflow.graph.picture import Picture, diagram_of
 from graphflow.graph.plan import Plan
@@ -148,10 +151,14 @@ class ThreadAccess:
             plan = self._reader().declared(place.scope)
             if plan is None:
                 raise ValueError(f"Subgraph {name_of_scope(place.scope)} not found")
-            editing = yield open_edit(plan, store, self.codec, place, updates)
-            turn = yield from work_out(editing, merged)
-            if turn.commit is not None:
-                yield editing.recorder.record(turn.commit)
+            claim = Claim(store)
+            try:
+                editing = yield open_edit(plan, store, self.codec, place, updates, claim)
+                turn = yield from work_out(editing, merged)
+                if turn.commit is not None:
+                    yield editing.recorder.record(turn.commit)
+            finally:
+                yield from _given_back(claim)
             merged = merge_configs(merged, edited_config(editing, turn))
         return {"configurable": merged["configurable"]}
 
@@ -170,14 +177,20 @@ class ThreadAccess:
             InvalidUpdateError: A key is none of the state's, or the thread does not exist.
             HeadMoved: Somebody else ran or edited the thread meanwhile.
         """
-        return self._saver().run(self._editing(self._merged(config), values))
+        return carry(self._editing(self._merged(config), values), self._done)
 
     async def aedit_state(self, config: Config, values: Mapping[str, Any]) -> Config:
         """As `edit_state`, on the running event loop."""
-        return await self._saver().arun(self._editing(self._merged(config), values))
+        return await acarry(self._editing(self._merged(config), values), self._adone)
 
-    def _editing(self, config: Config, values: Mapping[str, Any]) -> Operation[Config]:
-        return edit(self.plan, self._saver(), self.codec, place_of(config), config, values)
+    def _editing(self, config: Config, values: Mapping[str, Any]) -> Generator[Any, Any, Config]:
+        store = self._saver()
+        place, claim = place_of(config), Claim(store)
+        try:
+            edited: Config = yield edit(self.plan, store, self.codec, place, config, values, claim)
+        finally:
+            yield from _given_back(claim)
+        return edited
 
     def branches(self, thread_id: str) -> dict[str, str]:
         """Return a thread's branches: name to the checkpoint id of the head."""
@@ -274,3 +287,11 @@ class ThreadAccess:
 
     def _merged(self, config: Config) -> Config:
         return merge_configs(self.config, config)
+
+
+def _given_back(claim: Claim) -> Generator[Any, Any, None]:
+    """Ask for the operation that gives a claim back, if it was taken."""
+    release = claim.release()
+    if release is not None:
+        with suppress(CheckpointError):  # it ends by itself
+            yield release

@@ -14,6 +14,9 @@ Goto = TypeVar("Goto", bound=Hashable)
 Returned = TypeVar("Returned")
 Saved = TypeVar("Saved")
 Durability = Literal["sync", "async", "exit"]
+OnBusy = Literal["raise", "wait", "fork"] | float
+"""What a call does when somebody else is running on its branch: raise `ThreadBusy`, wait, for so
+many seconds at most, or run on a new branch."""
 StreamMode = Literal[
     "values", "updates", "custom", "messages", "tools", "tasks", "checkpoints", "debug"
 ]

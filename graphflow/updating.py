@@ -14,6 +14,7 @@ from graphflow.calls import run_metadata
 from graphflow.checkpoint.codec import Codec
 from graphflow.checkpoint.frames import pack_frame
 from graphflow.checkpoint.history import Checkpoint, load, place_of_step, read_thread
+from graphflow.checkpoint.leases import Claim
 from graphflow.checkpoint.listing import config_of
 from graphflow.checkpoint.protocol import Branch, Checkpointer, Operation
 from graphflow.checkpoint.recorder import Recorder
@@ -25,7 +26,7 @@ from graphflow.engine.turn import Options, Outcome, Turn
 from graphflow.errors import InvalidUpdateError, UnknownCheckpointError
 from graphflow.graph.plan import Plan
 from graphflow.ids import run_identity, task_id
-from graphflow.opening import fork, fork_frame, is_past, recorder_for, start_at
+from graphflow.opening import fork, fork_frame, is_past, load_claimed, recorder_for, start_at
 from graphflow.places import Place
 from graphflow.runtime import RunContext, TaskContext
 from graphflow.types import COPY, END, INPUT, START, Config, Final, StateUpdate
@@ -63,16 +64,20 @@ def check_supersteps(supersteps: Sequence[Sequence[StateUpdate]]) -> None:
 
 
 def open_edit(
-    plan: Plan, store: Checkpointer, codec: Codec, place: Place, updates: Sequence[StateUpdate]
+    plan: Plan,
+    store: Checkpointer,
+    codec: Codec,
+    place: Place,
+    updates: Sequence[StateUpdate],
+    claim: Claim,
 ) -> Operation[Editing]:
     """Load what an update is based on.
 
     Raises:
+        ThreadBusy: Somebody is running on the branch.
         InvalidUpdateError: The node does not exist, or it is not clear which is meant.
     """
-    base = yield from load(
-        store, codec, place.thread, place.scope, at=place.at, branch=place.branch
-    )
+    base = yield from load_claimed(store, codec, place, claim)
     if updates[0].as_node is None and plan.entry is not None:
         saved = Final(updates[0].values, updates[0].values)
         updates = [StateUpdate(saved, plan.entry)]
@@ -95,6 +100,7 @@ def open_edit(
     options = Options(identity, records=True)
     machine = Editor(plan, options, start_at(plan, base))
     recorder = recorder_for(plan, store, codec, place, base)
+    recorder.lease = claim.lease
     return Editing(machine, recorder, base, place, updates)
 
 
@@ -223,16 +229,18 @@ def edit(
     place: Place,
     config: Config,
     values: Mapping[str, Any],
+    claim: Claim,
 ) -> Operation[Config]:
     """Replace values of a thread and leave what is to run next as it is.
 
     Raises:
+        ThreadBusy: Somebody is running on the branch.
         InvalidUpdateError: A key is none of the state's, or there is nothing to edit.
     """
     if unknown := [key for key in values if key not in plan.channels]:
         known = ", ".join(plan.channels)
         raise InvalidUpdateError(f"{unknown[0]!r} is no key of the state. Its keys: {known}.")
-    editing = yield from open_edit(plan, store, codec, place, [StateUpdate(None, END)])
+    editing = yield from open_edit(plan, store, codec, place, [StateUpdate(None, END)], claim)
     base, machine = editing.base, editing.machine
     if base is None:
         raise InvalidUpdateError(f"Thread {place.thread!r} has no checkpoint to edit.")

@@ -17,6 +17,8 @@ from graphflow.checkpoint.archive import StoredBranch
 from graphflow.checkpoint.protocol import (
     Branch,
     Checkpointer,
+    Holder,
+    Lease,
     Operation,
     StoredFrame,
     StoredRow,
@@ -124,23 +126,44 @@ class EncryptedCheckpointer(Checkpointer):
         return self._numbered(made, thread, scope)
 
     def append(
-        self, branch: int, head: int, frames: Sequence[StoredFrame], *, drop_rows: bool
+        self,
+        branch: int,
+        head: int,
+        frames: Sequence[StoredFrame],
+        *,
+        drop_rows: bool,
+        lease: Lease | None = None,
     ) -> Operation[None]:
         number = _known(branch)
         encrypted = number.line.encrypted
         stored = [
             StoredFrame(seq, created, encrypted(FRAME, body, seq)) for seq, created, body in frames
         ]
-        return self.inner.append(number.inner, head, stored, drop_rows=drop_rows)
+        return self.inner.append(number.inner, head, stored, drop_rows=drop_rows, lease=lease)
 
     def put_rows(
-        self, branch: int, head: int, rows: Sequence[StoredRow], withdrawn: Sequence[StoredRow]
+        self,
+        branch: int,
+        head: int,
+        rows: Sequence[StoredRow],
+        withdrawn: Sequence[StoredRow],
+        *,
+        lease: Lease | None = None,
     ) -> Operation[None]:
         number = _known(branch)
         encrypted = number.line.encrypted
         stored = [row._replace(body=encrypted(ROW, row.body, head, *row[:3])) for row in rows]
         named = [row._replace(body=b"") for row in withdrawn]
-        return self.inner.put_rows(number.inner, head, stored, named)
+        return self.inner.put_rows(number.inner, head, stored, named, lease=lease)
+
+    def claim(self, lease: Lease, seconds: float, over: str = "") -> Operation[Holder | None]:
+        return self.inner.claim(lease, seconds, over)
+
+    def renew(self, lease: Lease, seconds: float) -> Operation[bool]:
+        return self.inner.renew(lease, seconds)
+
+    def release(self, lease: Lease) -> Operation[None]:
+        return self.inner.release(lease)
 
     def frames(self, branch: int, after: int, upto: int) -> Operation[list[StoredFrame]]:
         number = _known(branch)

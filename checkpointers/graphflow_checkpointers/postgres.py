@@ -18,12 +18,20 @@ from psycopg_pool import AsyncConnectionPool, ConnectionPool
 from graphflow.checkpoint.protocol import (
     Branch,
     Checkpointer,
+    Holder,
+    Lease,
     Operation,
     StoredFrame,
     StoredRow,
 )
 from graphflow.checkpoint.records import RowKind
-from graphflow.errors import AlreadyAnswered, CheckpointError, CorruptCheckpointError, HeadMoved
+from graphflow.errors import (
+    AlreadyAnswered,
+    CheckpointError,
+    CorruptCheckpointError,
+    Fenced,
+    HeadMoved,
+)
 from graphflow_checkpointers import postgres_statements as sql
 from graphflow_checkpointers.postgres_callers import Callers, OnLoop, OnThreads
 from graphflow_checkpointers.postgres_connections import GivenPool, OwnConnections, Source
@@ -160,28 +168,48 @@ class PostgresCheckpointer(Checkpointer):
         return Branch(made[0][0], made[0][1], name, parent, parent_seq, parent_seq)
 
     def append(
-        self, branch: int, head: int, frames: Sequence[StoredFrame], *, drop_rows: bool
+        self,
+        branch: int,
+        head: int,
+        frames: Sequence[StoredFrame],
+        *,
+        drop_rows: bool,
+        lease: Lease | None = None,
     ) -> Operation[None]:
         heads = [head, *(frame.seq for frame in frames[:-1])]
         new = [
             (place(branch, before), created, seq, checksum(body), body)
             for before, (seq, created, body) in zip(heads, frames, strict=True)
         ]
-        values = (*(value for row in new for value in row), branch, head)
-        text = sql.append(len(new))
+        fence = () if lease is None else (lease.fence,)
+        values = (*(value for row in new for value in row), branch, head, *fence)
+        text = sql.append(len(new), bool(fence))
         if drop_rows:
-            text = sql.append_and_drop_rows(len(new))
+            text = sql.append_and_drop_rows(len(new), bool(fence))
             values = (*values, place(branch, -1), place(branch, head))
         proof = Statement(sql.IS_STORED, new[-1])
         added = yield Statement(text, values, is_contested=True, proof=proof)
         if not added:
-            raise _moved(head)
+            yield from self._refuse(head, lease)
+
+    def _refuse(self, head: int, lease: Lease | None) -> Operation[None]:
+        if lease is not None and not (yield Statement(sql.IS_HELD, (lease.fence,))):
+            raise Fenced(lease.thread, lease.branch)
+        raise _moved(head)
 
     def put_rows(
-        self, branch: int, head: int, rows: Sequence[StoredRow], withdrawn: Sequence[StoredRow]
+        self,
+        branch: int,
+        head: int,
+        rows: Sequence[StoredRow],
+        withdrawn: Sequence[StoredRow],
+        *,
+        lease: Lease | None = None,
     ) -> Operation[None]:
         at = place(branch, head)
         yield from self.begin(write=True)
+        if lease is not None and not (yield Statement(sql.IS_HELD, (lease.fence,))):
+            raise Fenced(lease.thread, lease.branch)
         tasks, kinds, numbers, bodies = _columns(rows)
         crcs = [checksum(body) for body in bodies]
         taken = yield Statement(
@@ -198,6 +226,20 @@ class PostgresCheckpointer(Checkpointer):
         if withdrawn:
             yield Statement(sql.DROP_ROWS, (*_columns(withdrawn)[:3], at), is_deferred=True)
         yield from self.end()
+
+    def claim(self, lease: Lease, seconds: float, over: str = "") -> Operation[Holder | None]:
+        values = (lease.fence, seconds, lease.place, lease.owner, over)
+        while not (yield Statement(sql.CLAIM, values)):
+            found = yield Statement(sql.HOLDER, (lease.place,))
+            if found:  # else it was given back in between
+                return Holder(*found[0])
+        return None
+
+    def renew(self, lease: Lease, seconds: float) -> Operation[bool]:
+        return bool((yield Statement(sql.RENEW, (seconds, lease.fence))))
+
+    def release(self, lease: Lease) -> Operation[None]:
+        yield Statement(sql.RELEASE, (lease.fence,))
 
     def frames(self, branch: int, after: int, upto: int) -> Operation[list[StoredFrame]]:
         first = place(branch, -1)

@@ -163,24 +163,28 @@ _NEW: Final = "(%s::bigint, %s::double precision, %s::integer, %s::integer, %s::
 
 
 @lru_cache(maxsize=64)
-def append(count: int) -> str:
+def append(count: int, is_fenced: bool) -> str:
     """Return the statement that adds `count` frames if the branch's head is the given one.
 
-    The branch is locked against removal, no more: of two commits at once, the key decides.
+    The branch is locked against removal, no more: of two commits at once, the key decides. So is
+    the lease, if there is to be one, against who takes over.
     """
+    lease, is_held, locked = "", "", "b"
+    if is_fenced:
+        lease, is_held, locked = ", graphflow_lease l", " AND l.id = %s", "b, l"
     return f"""
     INSERT INTO graphflow_frame(id, created, seq, crc, body)
-    SELECT new.* FROM graphflow_branch b,
+    SELECT new.* FROM graphflow_branch b{lease},
          (VALUES {", ".join([_NEW] * count)}) AS new(id, created, seq, crc, body)
-    WHERE b.id = %s AND {_HEAD} = %s
-    FOR KEY SHARE OF b"""
+    WHERE b.id = %s AND {_HEAD} = %s{is_held}
+    FOR KEY SHARE OF {locked}"""
 
 
 @lru_cache(maxsize=64)
-def append_and_drop_rows(count: int) -> str:
+def append_and_drop_rows(count: int, is_fenced: bool) -> str:
     """Return the same, which also removes the rows of the superstep that the frames close."""
     return f"""
-    WITH added AS ({append(count)} RETURNING id),
+    WITH added AS ({append(count, is_fenced)} RETURNING id),
          dropped AS (DELETE FROM graphflow_row
                      WHERE frame BETWEEN %s AND %s AND EXISTS (SELECT FROM added))
     SELECT id FROM added"""
@@ -196,6 +200,29 @@ FRAMES: Final = """
     WHERE id >= coalesce((SELECT max(id) FROM graphflow_frame WHERE id BETWEEN %s AND %s), %s)
       AND id < %s AND seq > %s AND seq <= %s
     ORDER BY id"""
+
+# -- leases ------------------------------------------------------------------------------------
+
+# The number of a lease is drawn anew for each owner, so who takes over locks out the one before.
+CLAIM: Final = """
+    INSERT INTO graphflow_lease AS l(id, until, place, owner)
+    VALUES(%s, clock_timestamp() + %s * interval '1 second', %s, %s)
+    ON CONFLICT (place) DO UPDATE
+    SET id = excluded.id, until = excluded.until, owner = excluded.owner
+    WHERE l.until <= clock_timestamp() OR l.owner = %s OR l.owner = excluded.owner
+    RETURNING id"""
+
+HOLDER: Final = """
+    SELECT owner, extract(epoch FROM until - clock_timestamp())::double precision
+    FROM graphflow_lease WHERE place = %s"""
+
+IS_HELD: Final = "SELECT 1 FROM graphflow_lease WHERE id = %s FOR KEY SHARE"
+
+RENEW: Final = """
+    UPDATE graphflow_lease SET until = clock_timestamp() + %s * interval '1 second'
+    WHERE id = %s RETURNING id"""
+
+RELEASE: Final = "DELETE FROM graphflow_lease WHERE id = %s"
 
 # -- rows --------------------------------------------------------------------------------------
 

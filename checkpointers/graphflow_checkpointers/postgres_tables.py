@@ -16,12 +16,18 @@ from graphflow_checkpointers.postgres_errand import carry
 from graphflow_checkpointers.postgres_errors import FOREIGN
 from graphflow_checkpointers.postgres_statements import Statement, Tables, Word
 
-FORMAT: Final = 1
-"""Version of the tables."""
+FORMAT: Final = 2
+"""Version of the tables: 2 since there are leases."""
 CONTENTS: Final = "checkpoints"
 """Under this name the version is kept."""
-NAMES: Final = ("format", "thread", "branch", "frame", "row", "snapshot")
+NAMES: Final = ("format", "thread", "branch", "frame", "row", "snapshot", "lease")
 """The tables, without what stands before their names."""
+
+LEASES: Final = """CREATE TABLE graphflow_lease(
+        id bigint PRIMARY KEY,
+        until timestamptz NOT NULL,
+        place bytea NOT NULL UNIQUE,
+        owner text NOT NULL)"""
 
 TABLES: Final = (
     """CREATE TABLE IF NOT EXISTS graphflow_format(
@@ -62,7 +68,11 @@ TABLES: Final = (
         id bigint PRIMARY KEY,
         crc integer NOT NULL,
         body bytea NOT NULL)""",
+    LEASES,
 )
+
+MIGRATIONS: Final = ((LEASES,),)
+"""What makes of tables of format 1 those of format 2, and so on."""
 
 ATTEMPTS: Final = 3
 """Who was refused looks again, and may be refused by the makers of yet another store's tables."""
@@ -89,6 +99,11 @@ VERSION: Final = "SELECT version FROM graphflow_format WHERE contents = %s"
 SET_VERSION: Final = "INSERT INTO graphflow_format(contents, version) VALUES(%s, %s)"
 
 
+LOCK_VERSION: Final = "SELECT version FROM graphflow_format WHERE contents = %s FOR UPDATE"
+
+RAISE_VERSION: Final = "UPDATE graphflow_format SET version = %s WHERE contents = %s"
+
+
 async def prepare(source: Source, tables: Tables) -> None:
     """See to it that the tables are there.
 
@@ -112,6 +127,18 @@ async def prepare(source: Source, tables: Tables) -> None:
             f"{source.where} has table format {version}, this graphflow knows up to {FORMAT}. "
             "Nothing was written to it; upgrade graphflow."
         )
+    if version < FORMAT:
+        await carry(source, tables, _migrate())
+
+
+def _migrate() -> Operation[None]:
+    """Add what has come since the tables were made; whoever does so at once waits."""
+    yield Word.WRITE
+    found = yield Statement(LOCK_VERSION, (CONTENTS,))
+    for text in (text for step in MIGRATIONS[found[0][0] - 1 :] for text in step):
+        yield Statement(text, is_deferred=True)
+    yield Statement(RAISE_VERSION, (FORMAT, CONTENTS))
+    yield Word.END
 
 
 def _version(tables: Tables) -> Operation[int | None]:

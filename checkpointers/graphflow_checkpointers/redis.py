@@ -21,6 +21,8 @@ from typing import Final, TypeVar
 from graphflow.checkpoint.protocol import (
     Branch,
     Checkpointer,
+    Holder,
+    Lease,
     Operation,
     StoredFrame,
     StoredRow,
@@ -50,7 +52,7 @@ from graphflow_checkpointers.redis_names import (
     tag_in,
     tag_of,
 )
-from graphflow_checkpointers.redis_scripts import REMOVE, RESERVE, VIEW
+from graphflow_checkpointers.redis_scripts import CLAIM, RELEASE, REMOVE, RENEW, RESERVE, VIEW
 from graphflow_checkpointers.redis_server import RedisServer
 from graphflow_checkpointers.redis_session import (
     Session,
@@ -184,21 +186,55 @@ class RedisCheckpointer(Checkpointer):
         return branch
 
     def append(
-        self, branch: int, head: int, frames: Sequence[StoredFrame], *, drop_rows: bool
+        self,
+        branch: int,
+        head: int,
+        frames: Sequence[StoredFrame],
+        *,
+        drop_rows: bool,
+        lease: Lease | None = None,
     ) -> Operation[None]:
         names, token = self._names, drawn_token()
         tip = frames[-1].seq if frames else head
-        keys = (names.thread(tag_in(branch)), names.frames(branch), names.rows(branch))
-        told = (field_of(branch), head, tip, entry_id(tip, token), len(frames))
-        yield written(Step("append", keys, (*told, *written_frames(frames, token))))
+        thread = names.thread(tag_in(branch))
+        owned, owner = self._owned(thread, lease)
+        keys = (thread, names.frames(branch), names.rows(branch), owned)
+        told = (owner, field_of(branch), head, tip, entry_id(tip, token), len(frames))
+        values = (*told, *written_frames(frames, token))
+        yield written(Step("append", keys, values, lease=lease))
+
+    def _owned(self, thread: bytes, lease: Lease | None) -> tuple[bytes, str]:
+        """Return the key of a lease and who must be in it; any key and nobody for None."""
+        return (thread, "") if lease is None else (self._names.lease(lease), lease.owner)
 
     def put_rows(
-        self, branch: int, head: int, rows: Sequence[StoredRow], withdrawn: Sequence[StoredRow]
+        self,
+        branch: int,
+        head: int,
+        rows: Sequence[StoredRow],
+        withdrawn: Sequence[StoredRow],
+        *,
+        lease: Lease | None = None,
     ) -> Operation[None]:
-        keys = (self._names.thread(tag_in(branch)), self._names.rows(branch))
-        told = (field_of(branch), head, b"%016x" % drawn_token(), len(rows), len(withdrawn))
-        places = map(place_of, withdrawn)
-        yield written(Step("rows", keys, (*told, *written_rows(rows), *places)))
+        thread = self._names.thread(tag_in(branch))
+        owned, owner = self._owned(thread, lease)
+        keys = (thread, self._names.rows(branch), owned)
+        token = b"%016x" % drawn_token()
+        told = (owner, field_of(branch), head, token, len(rows), len(withdrawn))
+        values = (*told, *written_rows(rows), *map(place_of, withdrawn))
+        yield written(Step("rows", keys, values, lease=lease))
+
+    def claim(self, lease: Lease, seconds: float, over: str = "") -> Operation[Holder | None]:
+        told = (lease.owner, int(seconds * 1000), over)
+        found = yield evaluated(CLAIM, [self._names.lease(lease)], *told)
+        return Holder(found[0].decode(), found[1] / 1000) if found else None
+
+    def renew(self, lease: Lease, seconds: float) -> Operation[bool]:
+        told = (lease.owner, int(seconds * 1000))
+        return bool((yield evaluated(RENEW, [self._names.lease(lease)], *told)))
+
+    def release(self, lease: Lease) -> Operation[None]:
+        yield evaluated(RELEASE, [self._names.lease(lease)], lease.owner)
 
     def frames(self, branch: int, after: int, upto: int) -> Operation[list[StoredFrame]]:
         key, found, count = self._names.frames(branch), [], _FIRST_PAGE

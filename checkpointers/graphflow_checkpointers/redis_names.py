@@ -4,6 +4,7 @@
     graphflow:{6f1e…}:9a03…:frames     stream: the frames of a branch
     graphflow:{6f1e…}:9a03…:rows       hash: the rows of its open superstep
     graphflow:{6f1e…}:9a03…:snapshot   stream of one entry: its snapshot
+    graphflow:{6f1e…}:lease:77d2…      string: who runs on a branch; goes when the lease ends
 
 What lies between braces decides on which server of a cluster a key is: a thread is always on one.
 It is a hash of the thread's id. A branch's number holds it, too, so that whoever has a branch finds
@@ -16,6 +17,8 @@ import re
 import secrets
 from hashlib import blake2b
 from typing import Final
+
+from graphflow.checkpoint.protocol import Lease
 
 _BITS: Final = 64
 """Of a branch's number those that are drawn."""
@@ -100,6 +103,10 @@ class Names:
     def snapshot(self, branch: int) -> bytes:
         """Return the key of a branch's snapshot."""
         return self._of(branch, b"snapshot")
+
+    def lease(self, lease: Lease) -> bytes:
+        """Return the key of who runs on a branch."""
+        return b"%b:lease:%b" % (self.thread(tag_of(lease.thread)), lease.place.hex().encode())
 
     def _of(self, branch: int, part: bytes) -> bytes:
         return b"%b:%b:%b" % (self.thread(tag_in(branch)), field_of(branch), part)

@@ -46,6 +46,12 @@ local function has(rows, branch, place)
   return known
 end
 
+local function refused(found, head, lease, owner)
+  if not found then return 'gone' end
+  if owner ~= '' and redis.call('GET', lease) ~= owner then return 'fenced' end
+  return found ~= head and 'moved'
+end
+
 local steps = {}
 
 function steps.create()
@@ -69,15 +75,15 @@ function steps.create()
 end
 
 function steps.append()
-  local thread, frames, rows = key(), key(), key()
-  local branch, head, tip, last, count = value(), value(), value(), value(), tonumber(value())
+  local thread, frames, rows, lease = key(), key(), key(), key()
+  local owner, branch, head, tip = value(), value(), value(), value()
+  local last, count = value(), tonumber(value())
   local first = value_at + 1
   value_at = value_at + 2 * count
   local found = head_of(thread, branch)
-  if found ~= head then
-    if found and #redis.call('XRANGE', frames, last, last) == 1 then return end
-    return found and 'moved' or 'gone', found, head
-  end
+  if found and found ~= head and #redis.call('XRANGE', frames, last, last) == 1 then return end
+  local refusal = refused(found, head, lease, owner)
+  if refusal then return refusal, found, head end
   for place = first, value_at, 2 do
     later('XADD', frames, ARGV[place], 'f', ARGV[place + 1])
   end
@@ -89,15 +95,17 @@ function steps.append()
 end
 
 function steps.rows()
-  local thread, rows = key(), key()
-  local branch, head, token = value(), value(), value()
+  local thread, rows, lease = key(), key(), key()
+  local owner, branch, head, token = value(), value(), value(), value()
   local given, withdrawn = tonumber(value()), tonumber(value())
   local first = value_at + 1
   local middle = first + 3 * given
   value_at = middle + withdrawn - 1
   local found = head_of(thread, branch)
-  if found ~= head then return found and 'moved' or 'gone', found, head end
-  if not closed[branch] and redis.call('HEXISTS', rows, token) == 1 then return end
+  local is_put = not closed[branch] and redis.call('HEXISTS', rows, token) == 1
+  if found == head and is_put then return end
+  local refusal = refused(found, head, lease, owner)
+  if refusal then return refusal, found, head end
   open(rows, branch)
   for at = first, middle - 1, 3 do
     local place, is_answer, body = ARGV[at], ARGV[at + 1] == '1', ARGV[at + 2]
@@ -146,6 +154,25 @@ local ordinal = redis.call('HINCRBY', KEYS[1], ARGV[2], 1) - 1
 redis.call('HSET', KEYS[1], ARGV[1], ordinal)
 if is_new then redis.call('EXPIRE', KEYS[1], 3600) end
 return tostring(ordinal)
+""")
+
+# A lease that nobody has, or the same owner had before, or one whose run is known to be over.
+CLAIM: Final = script("""
+local found = redis.call('GET', KEYS[1])
+if found and found ~= ARGV[1] and found ~= ARGV[3] then
+  return {found, redis.call('PTTL', KEYS[1])}
+end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+return {}
+""")
+
+RENEW: Final = script("""
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+return redis.call('PEXPIRE', KEYS[1], ARGV[2])
+""")
+
+RELEASE: Final = script("""
+if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end
 """)
 
 # A thread, and rows of the branches that had some when it was looked at before, as of one moment.

@@ -14,7 +14,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
-from graphflow.errors import AlreadyAnswered, CheckpointConflict, HeadMoved
+from graphflow.checkpoint.protocol import Lease
+from graphflow.errors import AlreadyAnswered, CheckpointConflict, Fenced, HeadMoved
 from graphflow_checkpointers.redis_entries import Fields
 from graphflow_checkpointers.redis_scripts import COMMIT
 from graphflow_checkpointers.redis_server import RedisServer, Script, Word
@@ -31,6 +32,8 @@ class Step(NamedTuple):
     values: Sequence[Word]
     subject: str = ""
     """What a refusal is about: "Thread 't' has a branch 'main'"."""
+    lease: Lease | None = None
+    """What must be held."""
 
 
 def asked(*command: Word) -> Wish:
@@ -111,6 +114,8 @@ def _refused(step: Step, code: str, found: bytes, wanted: bytes) -> CheckpointCo
             f"Question {number} of this task was answered by somebody else; this answer was not "
             "used."
         )
+    if code == "fenced" and step.lease is not None:
+        return Fenced(step.lease.thread, step.lease.branch)
     if code == "taken":
         return name_taken(step.subject)
     if code == "gone":

@@ -10,6 +10,7 @@ waits for the disk; that is several times cheaper than a hop for every statement
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -19,6 +20,8 @@ from zlib import crc32
 from graphflow.checkpoint.protocol import (
     Branch,
     Checkpointer,
+    Holder,
+    Lease,
     Operation,
     StoredFrame,
     StoredRow,
@@ -27,6 +30,7 @@ from graphflow.checkpoint.records import RowKind
 from graphflow.errors import (
     AlreadyAnswered,
     CorruptCheckpointError,
+    Fenced,
     HeadMoved,
 )
 from graphflow_checkpointers import statements as sql
@@ -39,6 +43,7 @@ CONTENTS = Contents(
     sql.APPLICATION,
     sql.FORMAT,
     sql.TABLES,
+    sql.MIGRATIONS,
     "This superstep is not stored; everything before it is. Make room and go on with "
     "invoke(None, config).",
 )
@@ -68,6 +73,7 @@ class SqliteCheckpointer(Checkpointer):
         self._file = SqliteFile(path, CONTENTS, synchronous=synchronous, busy_timeout=busy_timeout)
         self.path = self._file.path
         self._connection = self._file.connection
+        self._is_full = synchronous == "full"
         self._heads: dict[int, int] = {}
         """Heads of branches that this object has appended to: they are known to exist."""
 
@@ -131,19 +137,27 @@ class SqliteCheckpointer(Checkpointer):
         return Branch(made[0][0], made[0][1], name, parent, parent_seq, parent_seq)
 
     def append(
-        self, branch: int, head: int, frames: Sequence[StoredFrame], *, drop_rows: bool
+        self,
+        branch: int,
+        head: int,
+        frames: Sequence[StoredFrame],
+        *,
+        drop_rows: bool,
+        lease: Lease | None = None,
     ) -> Operation[None]:
         alone = len(frames) == 1 and not drop_rows
         nested = alone or self._connection.in_transaction
         if not nested:
             yield Statement(sql.BEGIN_WRITE)
         if self._heads.get(branch) != head:
-            yield from self._check_head(branch, head)
-        before = head
+            yield from self._check_head(branch, head, lease)
+        before, text, fence = head, sql.APPEND, tuple[int, ...]()
+        if lease is not None:
+            text, fence = sql.APPEND_FENCED, (lease.fence,)
         for seq, created, body in frames:
             at = key_behind(branch, before)
-            if (yield sql.APPEND, (at, seq, created, crc32(body), body)) != 1:
-                yield from self._refuse(branch, head)
+            if (yield text, (at, seq, created, crc32(body), body, *fence)) != 1:
+                yield from self._refuse(branch, head, lease)
             before = seq
         if drop_rows:
             yield Statement(sql.DROP_ROWS, (key(branch, head),))
@@ -151,30 +165,42 @@ class SqliteCheckpointer(Checkpointer):
             yield Statement(sql.COMMIT)
         self._heads[branch] = before
 
-    def _check_head(self, branch: int, head: int) -> Operation[None]:
+    def _check_head(self, branch: int, head: int, lease: Lease | None = None) -> Operation[None]:
         """Refuse a head that is none; later appends to it only find its place taken."""
         found = yield Statement(sql.HEAD, (branch,))
         if not found or found[0][0] != head:
-            yield from self._refuse(branch, head)
+            yield from self._refuse(branch, head, lease)
         if len(self._heads) >= _HEADS:
             self._heads.clear()
 
-    def _refuse(self, branch: int, head: int) -> Operation[None]:
+    def _refuse(self, branch: int, head: int, lease: Lease | None = None) -> Operation[None]:
         found = yield Statement(sql.HEAD, (branch,))
         if not found:
             raise HeadMoved("The thread was deleted while a run was going on; nothing was stored.")
+        yield from self._check_lease(lease)
         raise HeadMoved(
             f"The branch is at {found[0][0]}, not at {head}: another run or edit committed first. "
             "Nothing was stored; load the thread again."
         )
 
+    def _check_lease(self, lease: Lease | None) -> Operation[None]:
+        if lease is not None and not (yield Statement(sql.IS_HELD, (lease.fence,))):
+            raise Fenced(lease.thread, lease.branch)
+
     def put_rows(
-        self, branch: int, head: int, rows: Sequence[StoredRow], withdrawn: Sequence[StoredRow]
+        self,
+        branch: int,
+        head: int,
+        rows: Sequence[StoredRow],
+        withdrawn: Sequence[StoredRow],
+        *,
+        lease: Lease | None = None,
     ) -> Operation[None]:
         nested = self._connection.in_transaction
         if not nested:
             yield Statement(sql.BEGIN_WRITE)
-        yield from self._check_head(branch, head)
+        yield from self._check_head(branch, head, lease)
+        yield from self._check_lease(lease)
         at = key(branch, head)
         for index, kind, number, body in rows:
             added = yield Statement(sql.PUT_ROW, (at, index, kind, number, at, crc32(body), body))
@@ -187,6 +213,31 @@ class SqliteCheckpointer(Checkpointer):
             yield Statement(sql.DROP_ROW, (at, index, kind, number))
         if not nested:
             yield Statement(sql.COMMIT)
+
+    def claim(self, lease: Lease, seconds: float, over: str = "") -> Operation[Holder | None]:
+        now = time.time()
+        values = (lease.fence, lease.place, lease.owner, now + seconds, now, over)
+        while (yield from self._relaxed(Statement(sql.CLAIM, values))) != 1:
+            found = yield Statement(sql.HOLDER, (lease.place,))
+            if found:  # else it was given back in between
+                return Holder(found[0][0], found[0][1] - now)
+        return None
+
+    def renew(self, lease: Lease, seconds: float) -> Operation[bool]:
+        values = (time.time() + seconds, lease.fence)
+        return (yield from self._relaxed(Statement(sql.RENEW, values))) == 1
+
+    def release(self, lease: Lease) -> Operation[None]:
+        yield from self._relaxed(Statement(sql.RELEASE, (lease.fence,)))
+
+    def _relaxed(self, statement: Statement) -> Operation[int]:
+        """Carry out a statement, and wait for the disk only if others do so in the transaction."""
+        if not self._is_full or self._connection.in_transaction:
+            return (yield statement)  # type: ignore[no-any-return]  # how many rows
+        yield Statement(sql.RELAXED)
+        count: int = yield statement
+        yield Statement(sql.FULL)
+        return count
 
     def frames(self, branch: int, after: int, upto: int) -> Operation[list[StoredFrame]]:
         first, behind = key_behind(branch, -1), key_behind(branch, after)

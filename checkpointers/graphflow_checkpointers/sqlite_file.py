@@ -11,7 +11,7 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeVar
 
@@ -51,6 +51,8 @@ class Contents(NamedTuple):
     """Of the tables."""
     tables: tuple[str, ...]
     """Statements that make them."""
+    migrations: tuple[tuple[str, ...], ...] = ()
+    """Statements that make of version 1 version 2, and so on."""
     when_full: str = "Nothing was changed; make room."
     """What to tell when the disk is full."""
 
@@ -73,6 +75,7 @@ class SqliteFile:
     ) -> None:
         self.path = str(path)
         self.contents = contents
+        self.synchronous = synchronous
         self.lock = threading.RLock()
         """Held by whoever uses the connection."""
         self._thread: ThreadPoolExecutor | None = None
@@ -88,7 +91,7 @@ class SqliteFile:
         # Whoever forgets to close it, as notebooks do, gets it closed.
         weakref.finalize(self, self.connection.close)
         try:
-            self._prepare(contents, synchronous)
+            self._prepare(contents)
         except BaseException:
             self.connection.close()
             raise
@@ -132,26 +135,31 @@ class SqliteFile:
             self.connection.close()
 
     def take_back(self) -> None:
-        """Undo the open transaction, if there is one."""
+        """Undo the open transaction, if there is one, and be as durable as ever."""
         if self.connection.in_transaction:
             self.connection.execute("ROLLBACK")
+        with suppress(sqlite3.Error):  # a connection that is closed
+            self._be_durable()
+
+    def _be_durable(self) -> None:
+        self.connection.execute(
+            "PRAGMA synchronous=FULL" if self.synchronous == "full" else "PRAGMA synchronous=NORMAL"
+        )
 
     # -- opening -------------------------------------------------------------------------------
 
-    def _prepare(self, contents: Contents, synchronous: Synchronous) -> None:
+    def _prepare(self, contents: Contents) -> None:
         try:
-            if self._is_empty(contents):
-                self._create(contents)
+            if self._version(contents) < contents.version:
+                self._migrate(contents)
             self.connection.execute("PRAGMA foreign_keys=ON")
             self.connection.execute("PRAGMA journal_mode=WAL")
-            self.connection.execute(
-                "PRAGMA synchronous=FULL" if synchronous == "full" else "PRAGMA synchronous=NORMAL"
-            )
+            self._be_durable()
         except sqlite3.Error as error:
             raise self.told(error) from error
 
-    def _is_empty(self, contents: Contents) -> bool:
-        """Return whether there is nothing in the file; refuse what is not ours."""
+    def _version(self, contents: Contents) -> int:
+        """Return the version of the tables, 0: there are none; refuse what is not ours."""
         application, version, tables = (
             self.connection.execute(question).fetchone()[0]
             for question in (
@@ -161,7 +169,7 @@ class SqliteFile:
             )
         )
         if not tables and application in (0, contents.application):
-            return True
+            return 0
         if application != contents.application:
             raise ForeignDatabaseError(
                 f"{self.path} is a SQLite database, but no {contents.name} of graphflow. Nothing "
@@ -172,14 +180,15 @@ class SqliteFile:
                 f"{self.path} has table format {version}, this graphflow knows up to "
                 f"{contents.version}. Nothing was written to it; upgrade graphflow."
             )
-        return False
+        return int(version)
 
-    def _create(self, contents: Contents) -> None:
+    def _migrate(self, contents: Contents) -> None:
+        """Make the tables, or what has come since those in the file were made."""
         with self.transaction(write=True) as connection:
-            if not self._is_empty(contents):  # another process was faster
-                return
-            for table in contents.tables:
-                connection.execute(table)
+            version = self._version(contents)  # another process may have been faster
+            steps = contents.migrations[version - 1 :] if version else (contents.tables,)
+            for statement in (statement for step in steps for statement in step):
+                connection.execute(statement)
             connection.execute(f"PRAGMA application_id={contents.application:d}")
             connection.execute(f"PRAGMA user_version={contents.version:d}")
 

@@ -12,8 +12,8 @@ from typing import Any, Final, NamedTuple
 
 SEQ_BITS: Final = 28
 """Frames a branch can have: 2**28, 268 million."""
-FORMAT: Final = 1
-"""Version of the tables."""
+FORMAT: Final = 2
+"""Version of the tables: 2 since there are leases."""
 APPLICATION: Final = 0x67666C77
 """SQLite's `application_id` of a graphflow file: "gflw"."""
 
@@ -39,6 +39,12 @@ def last_key(branch: int) -> int:
     """Return the key behind which no frame of the branch can lie."""
     return ((branch + 1) << SEQ_BITS) - 2
 
+
+LEASES: Final = """CREATE TABLE graphflow_lease(
+        id INTEGER PRIMARY KEY,
+        place BLOB NOT NULL UNIQUE,
+        owner TEXT NOT NULL,
+        until REAL NOT NULL)"""
 
 TABLES: Final = (
     """CREATE TABLE graphflow_thread(
@@ -75,7 +81,11 @@ TABLES: Final = (
         id INTEGER PRIMARY KEY,
         crc INTEGER NOT NULL,
         body BLOB NOT NULL)""",
+    LEASES,
 )
+
+MIGRATIONS: Final = ((LEASES,),)
+"""What makes of a file of format 1 one of format 2, and so on."""
 
 BEGIN_READ: Final = "BEGIN"
 BEGIN_WRITE: Final = "BEGIN IMMEDIATE"
@@ -107,11 +117,33 @@ ADD_BRANCH: Final = """
 APPEND: Final = """
     INSERT OR IGNORE INTO graphflow_frame(id, seq, created, crc, body) VALUES(?, ?, ?, ?, ?)"""
 
+APPEND_FENCED: Final = """
+    INSERT OR IGNORE INTO graphflow_frame(id, seq, created, crc, body)
+    SELECT ?, ?, ?, ?, ? WHERE EXISTS(SELECT 1 FROM graphflow_lease WHERE id = ?)"""
+
 HEAD: Final = """
     SELECT coalesce((SELECT f.seq FROM graphflow_frame f
                      WHERE f.id BETWEEN (b.id << 28) AND ((b.id + 1) << 28) - 2
                      ORDER BY f.id DESC LIMIT 1), b.parent_seq)
     FROM graphflow_branch b WHERE b.id = ?"""
+
+# A lease that a power cut loses is of no use any more, so nobody waits for the disk.
+RELAXED: Final = "PRAGMA synchronous=NORMAL"
+FULL: Final = "PRAGMA synchronous=FULL"
+
+CLAIM: Final = """
+    INSERT INTO graphflow_lease(id, place, owner, until) VALUES(?, ?, ?, ?)
+    ON CONFLICT(place) DO UPDATE
+    SET id = excluded.id, owner = excluded.owner, until = excluded.until
+    WHERE until <= ? OR owner = ? OR owner = excluded.owner"""
+
+HOLDER: Final = "SELECT owner, until FROM graphflow_lease WHERE place = ?"
+
+IS_HELD: Final = "SELECT 1 FROM graphflow_lease WHERE id = ?"
+
+RENEW: Final = "UPDATE graphflow_lease SET until = ? WHERE id = ?"
+
+RELEASE: Final = "DELETE FROM graphflow_lease WHERE id = ?"
 
 DROP_ROWS: Final = "DELETE FROM graphflow_row WHERE frame = ?"
 

@@ -74,7 +74,7 @@ def load(
     """
     yield from store.begin()
     branches = yield from store.branches(thread, scope)
-    found = _pick(thread, branches, at, branch)
+    found = pick(thread, branches, at, branch)
     if found is None or (found.head < 0 and at is None):
         yield from store.end()
         return None
@@ -84,9 +84,10 @@ def load(
     return checkpoint
 
 
-def _pick(
+def pick(
     thread: str, branches: Sequence[Branch], at: tuple[int, int] | None, name: str | None
 ) -> Branch | None:
+    """Return the branch that is meant; see `load`."""
     if at is None and name is None:
         return max(branches, key=lambda b: (b.head, b.ordinal), default=None)
     for branch in branches:

@@ -8,19 +8,26 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from itertools import count
 from threading import RLock
-from typing import ClassVar, TypeVar
+from time import monotonic
+from typing import ClassVar, Final, TypeVar
 
 from graphflow.checkpoint.protocol import (
     Branch,
     Checkpointer,
+    Holder,
+    Lease,
     Operation,
     StoredFrame,
     StoredRow,
 )
 from graphflow.checkpoint.records import RowKind
-from graphflow.errors import AlreadyAnswered, HeadMoved
+from graphflow.errors import AlreadyAnswered, Fenced, HeadMoved
 
 T = TypeVar("T")
+
+
+NOBODY: Final = ("", 0.0)
+"""The owner of a branch on which nobody runs, and until when."""
 
 
 class _Line:
@@ -62,6 +69,8 @@ class MemoryCheckpointer(Checkpointer):
         self._ids = count(1)
         self._threads: dict[str, dict[str, list[int]]] = {}
         self._lines: dict[int, _Line] = {}
+        self._leases: dict[tuple[str, str], tuple[str, float]] = {}
+        """By thread and branch: the owner, and until when, on the monotonic clock."""
         self._undo: list[Callable[[], object]] = []
         """What takes back the open transaction, oldest first."""
 
@@ -125,8 +134,15 @@ class MemoryCheckpointer(Checkpointer):
         return line
 
     def append(
-        self, branch: int, head: int, frames: Sequence[StoredFrame], *, drop_rows: bool
+        self,
+        branch: int,
+        head: int,
+        frames: Sequence[StoredFrame],
+        *,
+        drop_rows: bool,
+        lease: Lease | None = None,
     ) -> Operation[None]:
+        self._check_lease(lease)
         line = self._at(branch, head)
         count, rows = len(line.frames), line.rows
         self._undo.append(lambda: line.go_back(count, rows))
@@ -136,8 +152,15 @@ class MemoryCheckpointer(Checkpointer):
         yield
 
     def put_rows(
-        self, branch: int, head: int, rows: Sequence[StoredRow], withdrawn: Sequence[StoredRow]
+        self,
+        branch: int,
+        head: int,
+        rows: Sequence[StoredRow],
+        withdrawn: Sequence[StoredRow],
+        *,
+        lease: Lease | None = None,
     ) -> Operation[None]:
+        self._check_lease(lease)
         line = self._at(branch, head)
         for row in rows:
             if row.kind == RowKind.ANSWER and row[:3] in line.rows:
@@ -148,6 +171,31 @@ class MemoryCheckpointer(Checkpointer):
             line.rows.setdefault(row[:3], row)
         for row in withdrawn:
             line.rows.pop(row[:3], None)
+        return
+        yield
+
+    def _check_lease(self, lease: Lease | None) -> None:
+        if lease is not None and self._leases.get(lease[:2], NOBODY)[0] != lease.owner:
+            raise Fenced(lease.thread, lease.branch)
+
+    def claim(self, lease: Lease, seconds: float, over: str = "") -> Operation[Holder | None]:
+        now, (owner, until) = monotonic(), self._leases.get(lease[:2], NOBODY)
+        if until > now and owner not in (lease.owner, over):
+            return Holder(owner, until - now)
+        self._leases[lease[:2]] = (lease.owner, now + seconds)
+        return None
+        yield
+
+    def renew(self, lease: Lease, seconds: float) -> Operation[bool]:
+        is_held = self._leases.get(lease[:2], NOBODY)[0] == lease.owner
+        if is_held:
+            self._leases[lease[:2]] = (lease.owner, monotonic() + seconds)
+        return is_held
+        yield
+
+    def release(self, lease: Lease) -> Operation[None]:
+        if self._leases.get(lease[:2], NOBODY)[0] == lease.owner:
+            del self._leases[lease[:2]]
         return
         yield
 

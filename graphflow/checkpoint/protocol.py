@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Generator, Iterator, Sequence
+from hashlib import blake2b
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
 
@@ -64,8 +65,36 @@ class StoredRow(NamedTuple):
     body: bytes
 
 
+class Lease(NamedTuple):
+    """The right to run on a branch for a while; see `leases`."""
+
+    thread: str
+    branch: str
+    """The branch's name, which need not be made yet."""
+    fence: int
+    """Drawn anew for every claim: 63 bits. What holds another one may not write."""
+    owner: str
+    """Who holds it; holds the fence, so no two are the same."""
+
+    @property
+    def place(self) -> bytes:
+        """What all leases of one branch have in common: 16 bytes."""
+        named = f"{len(self.thread)}:{self.thread}{self.branch}"
+        return blake2b(named.encode(errors="surrogatepass"), digest_size=16).digest()
+
+
+class Holder(NamedTuple):
+    """Who has a lease that was claimed in vain."""
+
+    owner: str
+    seconds_left: float
+
+
 class Checkpointer(ABC):
     """Base of all stores. One object serves sync and async callers and any number of threads."""
+
+    lease_seconds: float = 30.0
+    """How long a run whose process cannot be asked is waited for before somebody takes over."""
 
     is_instant: ClassVar[bool] = False
     """Whether a commit costs so little that nothing is gained by doing it in the background."""
@@ -104,17 +133,30 @@ class Checkpointer(ABC):
 
     @abstractmethod
     def append(
-        self, branch: int, head: int, frames: Sequence[StoredFrame], *, drop_rows: bool
+        self,
+        branch: int,
+        head: int,
+        frames: Sequence[StoredFrame],
+        *,
+        drop_rows: bool,
+        lease: Lease | None = None,
     ) -> Operation[None]:
         """Add frames behind `head`, atomically, and with `drop_rows` remove the rows at `head`.
 
         Raises:
             HeadMoved: The branch's newest frame is not `head`, or the branch is gone.
+            Fenced: `lease` was given, and is not held any more.
         """
 
     @abstractmethod
     def put_rows(
-        self, branch: int, head: int, rows: Sequence[StoredRow], withdrawn: Sequence[StoredRow]
+        self,
+        branch: int,
+        head: int,
+        rows: Sequence[StoredRow],
+        withdrawn: Sequence[StoredRow],
+        *,
+        lease: Lease | None = None,
     ) -> Operation[None]:
         """Add rows to the open superstep at `head` and remove the withdrawn ones, atomically.
 
@@ -122,8 +164,25 @@ class Checkpointer(ABC):
 
         Raises:
             HeadMoved: The branch's newest frame is not `head`.
+            Fenced: `lease` was given, and is not held any more.
             AlreadyAnswered: One of the rows answers a question that has an answer.
         """
+
+    @abstractmethod
+    def claim(self, lease: Lease, seconds: float, over: str = "") -> Operation[Holder | None]:
+        """Take a lease that nobody has, whose time is over, or that `over` has.
+
+        Returns:
+            None: it is taken, or was by the same claim before. Else who has it.
+        """
+
+    @abstractmethod
+    def renew(self, lease: Lease, seconds: float) -> Operation[bool]:
+        """Make a lease last `seconds` from now; return whether it was still held."""
+
+    @abstractmethod
+    def release(self, lease: Lease) -> Operation[None]:
+        """Give a lease back; one that is not held any more is no error."""
 
     @abstractmethod
     def frames(self, branch: int, after: int, upto: int) -> Operation[list[StoredFrame]]:

@@ -15,7 +15,14 @@ from graphflow.checkpoint.codec import Codec
 from graphflow.checkpoint.codec_errors import NotStorable
 from graphflow.checkpoint.frames import pack_frame, pack_row
 from graphflow.checkpoint.history import FLOOR, ROW_COST, Checkpoint, chain_limit, compact
-from graphflow.checkpoint.protocol import MAIN, Branch, Checkpointer, Operation, StoredFrame
+from graphflow.checkpoint.protocol import (
+    MAIN,
+    Branch,
+    Checkpointer,
+    Lease,
+    Operation,
+    StoredFrame,
+)
 from graphflow.checkpoint.records import Commit, Frame, Row, RowKind
 from graphflow.state.deltas import APPEND, DROP, PUT, SET, SPLICE, Op
 from graphflow.types import Send
@@ -54,6 +61,8 @@ class Recorder:
         self.thread = thread
         self.scope = scope
         self.name = name
+        self.lease: Lease | None = None
+        """What must be held for a commit to be stored; None: nothing."""
         self.branch: Branch | None = base.branch if base else None
         self.head = base.branch.head if base else -1
         self.chain_cost = base.chain_cost if base else 0
@@ -90,7 +99,9 @@ class Recorder:
             self.head = frames[-1].seq
         if self.branch is not None and frames and not (commit.rows or commit.withdrawn):
             self._count(frames)
-            return self.store.append(self.branch.id, head, frames, drop_rows=commit.closes_rows)
+            return self.store.append(
+                self.branch.id, head, frames, drop_rows=commit.closes_rows, lease=self.lease
+            )
         rows = [self._packed_row(row) for row in commit.rows]
         return self._store(head, frames, rows, commit)
 
@@ -105,11 +116,13 @@ class Recorder:
             )
         if frames:
             self._count(frames)
-            yield from store.append(self.branch.id, head, frames, drop_rows=commit.closes_rows)
+            yield from store.append(
+                self.branch.id, head, frames, drop_rows=commit.closes_rows, lease=self.lease
+            )
         if rows or commit.withdrawn:
             withdrawn = [self._packed_row(row) for row in commit.withdrawn]
             tip = frames[-1].seq if frames else head
-            yield from store.put_rows(self.branch.id, tip, rows, withdrawn)
+            yield from store.put_rows(self.branch.id, tip, rows, withdrawn, lease=self.lease)
         yield from store.end()
 
     def compaction(self) -> Operation[None] | None:

@@ -89,9 +89,11 @@ class LoopDriver(Driver):
         except CheckpointError as lost:
             raise self.blamed(lost)  # noqa: B904  # it has its cause
         finally:
-            await self._stop()
-            self.let_go()
-            await self._finish_saving()
+            try:
+                await self._stop()
+            finally:
+                self.let_go()
+                await self._finish_saving()
         if machine.error is not None:
             raise machine.error
 
@@ -170,6 +172,11 @@ class LoopDriver(Driver):
     def _start_doing(
         self, wanted: Callable[[], Coroutine[Any, Any, None]], done: Future[None]
     ) -> None:
+        try:
+            self.check_open()
+        except RuntimeError as error:  # no task is begun that the closing loop would never end
+            done.set_exception(error)
+            return
         task = self.loop.create_task(wanted())
         self.calling.add(task)
 

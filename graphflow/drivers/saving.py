@@ -17,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from graphflow.checkpoint.leases import Claim
 from graphflow.checkpoint.protocol import Operation
 from graphflow.checkpoint.recorder import Recorder
 from graphflow.checkpoint.records import Commit, RowKind
@@ -39,6 +40,7 @@ class Saver:
         durability: Durability,
         is_wanted: Callable[[], bool] = lambda: True,
         around: Caller | None = None,
+        claim: Claim | None = None,
     ) -> None:
         self.recorder = recorder
         self.store = recorder.store
@@ -48,11 +50,15 @@ class Saver:
         """Whether what was gathered for the exit shall be kept; asked when the run ends."""
         self.around = around if self.in_background or self.at_exit else None
         """What carries the run around this one, until that is anchored."""
+        self.claim = claim
+        """What is given back at the end; None: nothing was claimed for this run."""
         self.is_anchored = False
         """Whether something is stored that belongs to this run."""
         self.under_way: Any = None
 
     def _work(self, commit: Commit) -> Work | None:
+        if self.claim is not None:
+            self.claim.check()
         if self.at_exit and not _claims_an_answer(commit):
             self.recorder.gather(commit)
             return None
@@ -104,11 +110,20 @@ class Saver:
 
     def finish(self) -> None:
         """Make everything durable that is not yet."""
-        self.settle()
-        work = self._rest()
-        if work is not None:
-            self._prepare()
-            self._store(work)
+        try:
+            self.settle()
+            work = self._rest()
+            if work is not None:
+                self._prepare()
+                self._store(work)
+        finally:
+            release = self._release()
+            if release is not None:
+                with suppress(CheckpointError):  # it ends by itself
+                    self.store.run(release)
+
+    def _release(self) -> Operation[None] | None:
+        return None if self.claim is None else self.claim.release()
 
     async def asave(self, commit: Commit) -> None:
         """As `save`, on an event loop."""
@@ -155,10 +170,16 @@ class Saver:
 
     async def afinish(self) -> None:
         """As `finish`, on an event loop."""
-        await self.asettle()
-        work = self._rest()
-        if work is not None:
-            await _shielded(_started(self._alast(work)))
+        try:
+            await self.asettle()
+            work = self._rest()
+            if work is not None:
+                await _shielded(_started(self._alast(work)))
+        finally:
+            release = self._release()
+            if release is not None:
+                with suppress(CheckpointError):  # it ends by itself
+                    await _shielded(_started(self.store.arun(release)))
 
     async def _alast(self, work: Work) -> None:
         await self._aprepare()

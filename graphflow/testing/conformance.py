@@ -29,16 +29,11 @@ from graphflow.checkpoint.protocol import (
 from graphflow.checkpoint.records import RowKind
 from graphflow.errors import AlreadyAnswered, HeadMoved, UnknownCheckpointError
 from graphflow.state.deltas import APPEND, SET
-from graphflow.testing.material import BODY, Do, Lineage, answer, result, stored
-
-AWKWARD = (
-    "", " ", "ünï-日本-🙂", "a\0b", "a\0c", "n" * 4096, "'; DROP TABLE graphflow_frame; --", '"x"',
-    "%", "_", "\\", "../../etc/passwd", "$1", "?1", ":name", "{0}", "NULL", "0", "\r\n\t",
-)  # fmt: skip
-"""Names that a careless store would mix up, cut off or obey."""
+from graphflow.testing.lease_conformance import LeaseConformance
+from graphflow.testing.material import AWKWARD, BODY, Do, Lineage, answer, result, stored
 
 
-class StoreConformance:
+class StoreConformance(LeaseConformance):
     """The cases. Subclass it and say how a store is made."""
 
     def make(self, folder: Path) -> Checkpointer:

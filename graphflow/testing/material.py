@@ -8,7 +8,14 @@ from typing import Any
 from graphflow.checkpoint.codec import Codec
 from graphflow.checkpoint.frames import pack_snapshot
 from graphflow.checkpoint.history import Checkpoint, load
-from graphflow.checkpoint.protocol import Checkpointer, Operation, StoredFrame, StoredRow
+from graphflow.checkpoint.protocol import (
+    MAIN,
+    Checkpointer,
+    Lease,
+    Operation,
+    StoredFrame,
+    StoredRow,
+)
 from graphflow.checkpoint.recorder import Recorder
 from graphflow.checkpoint.records import NOTHING, Commit, Frame, RowKind, Source
 from graphflow.state.deltas import Delta
@@ -16,6 +23,11 @@ from graphflow.state.deltas import Delta
 Do = Callable[[Operation[Any]], Any]
 """Carries out an operation."""
 BODY = bytes(range(256))
+AWKWARD = (
+    "", " ", "ünï-日本-🙂", "a\0b", "a\0c", "n" * 4096, "'; DROP TABLE graphflow_frame; --", '"x"',
+    "%", "_", "\\", "../../etc/passwd", "$1", "?1", ":name", "{0}", "NULL", "0", "\r\n\t",
+)  # fmt: skip
+"""Names that a careless store would mix up, cut off or obey."""
 
 
 def stored(*seqs: int) -> list[StoredFrame]:
@@ -31,6 +43,20 @@ def result(place: int, body: bytes = b"result", number: int = 0) -> StoredRow:
 def answer(number: int, body: bytes = b"answer") -> StoredRow:
     """Return the row that answers a question of task 0."""
     return StoredRow(0, RowKind.ANSWER, number, body)
+
+
+def lease(number: int, thread: str = "t", branch: str = MAIN) -> Lease:
+    """Return a lease; its owner is on a machine that nobody can ask."""
+    return Lease(thread, branch, number, f"elsewhere/1//{number:x}")
+
+
+def take_over(store: Checkpointer, thread: str = "t", branch: str = MAIN) -> None:
+    """Let somebody have the branch of whoever runs on it, and give it back: as if he had slept."""
+    thief = lease(1, thread, branch)
+    holder = store.run(store.claim(thief, 30.0))
+    if holder is not None:
+        store.run(store.claim(thief, 30.0, over=holder.owner))
+    store.run(store.release(thief))
 
 
 class Lineage:

@@ -79,8 +79,12 @@ class Simulation:
         opened = run.open()
         context = run.context(opened)
         context.sink = self.events.append
-        with asyncio.Runner(loop_factory=lambda: _JumpingLoop(self)) as loop:
-            _Carriage(self, opened, context, loop).carry()
+        try:
+            with asyncio.Runner(loop_factory=lambda: _JumpingLoop(self)) as loop:
+                _Carriage(self, opened, context, loop).carry()
+        finally:
+            if run.claim is not None:
+                run.claim.forget()  # whether it ended or crashed: this process is not the one
         machine = run.machine = opened.machine
         if machine.error is not None:
             raise machine.error

@@ -20,8 +20,10 @@ from graphflow import (
     Send,
     StateGraph,
     SwallowedInterruptError,
+    ThreadBusy,
     interrupt,
 )
+from graphflow.testing.material import take_over
 
 
 class State(TypedDict, total=False):
@@ -83,11 +85,26 @@ def test_32_2_bare_except_fails_the_run_and_shows_what_to_write(call, saver, thr
         call.invoke(single(n).compile(saver), {"log": []}, thread)
 
 
+def test_32_3_of_two_runs_on_a_thread_the_second_is_refused_before_any_node(call, saver, thread):
+    ran: list[str] = []
+    rival = single(lambda _: ran.append("rival")).compile(saver)
+
+    def first(_: State) -> State:
+        with pytest.raises(ThreadBusy):  # not as this node's child
+            contextvars.Context().run(rival.invoke, {"log": []}, thread)
+        return {"log": ["first"]}
+
+    app = single(first).compile(saver)
+    assert call.invoke(app, {"log": []}, thread) == {"log": ["first"]}
+    assert ran == []
+
+
 def test_32_3_of_two_runs_on_a_thread_the_loser_stores_nothing(call, saver, thread):
     rival = single(lambda _: {"log": ["rival"]}).compile(saver)
 
     def overtaken(_: State) -> State:
-        contextvars.Context().run(rival.invoke, {"log": []}, thread)  # not as this node's child
+        take_over(saver)
+        contextvars.Context().run(rival.invoke, {"log": []}, thread)
         return {"log": ["loser"]}
 
     graph = StateGraph(State).add_sequence([("a", lambda _: None), ("b", overtaken)])
@@ -102,6 +119,9 @@ def test_32_3_edit_that_is_overtaken_stores_nothing(call, saver, thread):
     call.invoke(app, {"log": []}, thread)
 
     def path(_: State) -> list[str]:
+        with pytest.raises(ThreadBusy):
+            call.update(app, thread, {"log": ["too soon"]}, "n")
+        take_over(saver)
         call.update(app, thread, {"log": ["first"]}, "n")
         return []
 

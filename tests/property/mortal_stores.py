@@ -7,7 +7,14 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeVar
 
 from graphflow import Checkpointer, MemoryCheckpointer
-from graphflow.checkpoint.protocol import Branch, Operation, StoredFrame, StoredRow
+from graphflow.checkpoint.protocol import (
+    Branch,
+    Holder,
+    Lease,
+    Operation,
+    StoredFrame,
+    StoredRow,
+)
 from graphflow.testing.simulation import Crash
 from graphflow_checkpointers.sqlite import SqliteCheckpointer
 
@@ -40,6 +47,9 @@ class Mortal(Checkpointer):
         self._scope_of: dict[int, str] = {}
         self._one = threading.RLock()
         self._writing: set[tuple[str, int]] | None = None
+        self._owners: set[str] = set()
+        """Who had a lease."""
+        self._dead_owners: set[str] = set()
 
     def run(self, operation: Operation[T]) -> T:
         with self._one:
@@ -55,17 +65,38 @@ class Mortal(Checkpointer):
         return self.run(operation)
 
     def append(
-        self, branch: int, head: int, frames: Sequence[StoredFrame], *, drop_rows: bool
+        self,
+        branch: int,
+        head: int,
+        frames: Sequence[StoredFrame],
+        *,
+        drop_rows: bool,
+        lease: Lease | None = None,
     ) -> Operation[None]:
         scope = self._scope_of[branch]
         self._write({(scope, frame.seq) for frame in frames})
-        yield from super().append(branch, head, frames, drop_rows=drop_rows)  # type: ignore[safe-super]
+        yield from super().append(branch, head, frames, drop_rows=drop_rows, lease=lease)  # type: ignore[safe-super]
 
     def put_rows(
-        self, branch: int, head: int, rows: Sequence[StoredRow], withdrawn: Sequence[StoredRow]
+        self,
+        branch: int,
+        head: int,
+        rows: Sequence[StoredRow],
+        withdrawn: Sequence[StoredRow],
+        *,
+        lease: Lease | None = None,
     ) -> Operation[None]:
         self._write(set())
-        yield from super().put_rows(branch, head, rows, withdrawn)  # type: ignore[safe-super]
+        yield from super().put_rows(branch, head, rows, withdrawn, lease=lease)  # type: ignore[safe-super]
+
+    def claim(self, lease: Lease, seconds: float, over: str = "") -> Operation[Holder | None]:
+        claiming = super().claim
+        holder: Holder | None = yield from claiming(lease, seconds, over)  # type: ignore[safe-super]
+        if holder is not None and holder.owner in self._dead_owners:
+            holder = yield from claiming(lease, seconds, holder.owner)  # type: ignore[safe-super]
+        if holder is None:
+            self._owners.add(lease.owner)
+        return holder
 
     def create_branch(
         self, thread: str, scope: str, name: str, parent: int | None, parent_seq: int
@@ -89,6 +120,7 @@ class Mortal(Checkpointer):
     def _die_at(self, moment: str, number: int) -> None:
         if self.dies(Commit(moment, number, frozenset(self._writing or ()))):
             self.dead.append(executed.get(None))
+            self._dead_owners |= self._owners
         self._check()
 
 

@@ -252,9 +252,9 @@ class Counting(MemoryCheckpointer):
 
     sizes: list[int]
 
-    def append(self, branch: int, head: int, frames: Any, *, drop_rows: bool) -> Any:
+    def append(self, branch: int, head: int, frames: Any, **options: Any) -> Any:
         self.sizes.append(sum(len(frame.body) for frame in frames))
-        return super().append(branch, head, frames, drop_rows=drop_rows)
+        return super().append(branch, head, frames, **options)
 
 
 def frame_sizes(schema: Any, update: Any, steps: int = 120) -> list[int]:

@@ -13,7 +13,7 @@ from zlib import crc32
 import pytest
 
 from graphflow import Checkpointer, HeadMoved, MemoryCheckpointer
-from graphflow.checkpoint.protocol import MAIN, Branch, Operation, StoredFrame, StoredRow
+from graphflow.checkpoint.protocol import MAIN, Branch, Lease, Operation, StoredFrame, StoredRow
 from graphflow.checkpoint.records import RowKind
 from graphflow.checkpoint.transfer import read_whole, write_whole
 from graphflow.testing.material import BODY, answer, result, stored
@@ -156,10 +156,16 @@ class Watched(MemoryCheckpointer):
         return super().create_branch(*place)
 
     def put_rows(
-        self, branch: int, head: int, rows: Sequence[StoredRow], withdrawn: Sequence[StoredRow]
+        self,
+        branch: int,
+        head: int,
+        rows: Sequence[StoredRow],
+        withdrawn: Sequence[StoredRow],
+        *,
+        lease: Lease | None = None,
     ) -> Operation[None]:
         self.given += [type(branch), *(row.body for row in withdrawn)]
-        return super().put_rows(branch, head, rows, withdrawn)
+        return super().put_rows(branch, head, rows, withdrawn, lease=lease)
 
 
 def test_the_store_inside_gets_its_own_numbers_and_no_body_that_it_does_not_keep(

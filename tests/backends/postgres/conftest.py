@@ -26,11 +26,12 @@ import psycopg
 import pytest
 
 from graphflow_checkpointers.postgres import PostgresCheckpointer
+from graphflow_checkpointers.postgres_tables import NAMES
 
 GIVEN = os.environ.get("GRAPHFLOW_TEST_POSTGRES_DSN")
 FAST = ("fsync=off", "full_page_writes=off", "listen_addresses=127.0.0.1",
         "unix_socket_directories=", "max_connections=60")  # fmt: skip
-TABLES = "format", "thread", "branch", "frame", "row", "snapshot"
+TABLES = NAMES
 
 
 class Server:
@@ -142,7 +143,7 @@ def dsn(_own: Callable[[], Server]) -> str:
     """A database whose tables of graphflow, if any, are empty."""
     dsn = GIVEN or _own().dsn
     with psycopg.connect(dsn, autocommit=True) as connection:
-        for name in ("thread", "frame", "row", "snapshot"):
+        for name in ("thread", "frame", "row", "snapshot", "lease"):
             if connection.execute("SELECT to_regclass(%s)", (f"graphflow_{name}",)).fetchone()[0]:  # type: ignore[index]
                 connection.execute(f"DELETE FROM graphflow_{name}")
     return dsn

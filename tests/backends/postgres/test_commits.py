@@ -134,7 +134,7 @@ def test_a_commit_waits_for_the_one_that_came_first(
     with PostgresCheckpointer(there) as store, psycopg.connect(dsn) as other:
         branch = line(store, 0)
         first = (statements.place(branch.id, 0), 0.0, 7, 0, b"", branch.id, 0)
-        other.execute(statements.append(1).encode(), first)
+        other.execute(statements.append(1, False).encode(), first)
         with ThreadPoolExecutor(1) as pool:
             second = pool.submit(
                 store.run, store.append(branch.id, 0, stored(1, 2), drop_rows=False)
@@ -155,7 +155,7 @@ def test_a_removal_waits_for_a_commit_and_leaves_nothing_of_it(
     branch = line(store, 0)
     with psycopg.connect(dsn) as other, ThreadPoolExecutor(1) as pool:
         late = (statements.place(branch.id, 0), 0.0, 1, 0, b"", branch.id, 0)
-        other.execute(statements.append(1).encode(), late)
+        other.execute(statements.append(1, False).encode(), late)
         removal = pool.submit(store.run, store.remove_thread("t"))
         until_somebody_waits()
         other.commit()

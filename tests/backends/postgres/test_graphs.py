@@ -9,7 +9,17 @@ from typing import Annotated, Any, TypedDict
 
 import pytest
 
-from graphflow import START, AlreadyAnswered, Command, HeadMoved, Send, StateGraph, interrupt
+from graphflow import (
+    START,
+    AlreadyAnswered,
+    Command,
+    Fenced,
+    Send,
+    StateGraph,
+    ThreadBusy,
+    interrupt,
+)
+from graphflow.testing.material import take_over
 from graphflow_checkpointers.postgres import PostgresCheckpointer
 
 Call = Callable[..., Any]
@@ -143,13 +153,16 @@ def test_a_subgraph_stops_and_goes_on(store: PostgresCheckpointer, call: Call) -
 def test_the_slower_of_two_runs_is_refused(store: PostgresCheckpointer, call: Call) -> None:
     def overtaken(state: State) -> Any:
         if len(state["log"]) == 1:
+            with pytest.raises(ThreadBusy):
+                app.update_state(CONFIG, {"log": ["too soon"]}, as_node="node")
+            take_over(store, "a\0b 日本")
             app.update_state(CONFIG, {"log": ["faster"]}, as_node="node")
         return {"log": ["slower"]}
 
     graph: StateGraph[State] = StateGraph(State)
     graph.add_node("node", overtaken).add_edge(START, "node")
     app = graph.compile(checkpointer=store)
-    with pytest.raises(HeadMoved):
+    with pytest.raises(Fenced):
         call(app, "invoke", {"log": ["given"]}, CONFIG, durability="sync")
     assert call(app, "get_state", CONFIG).values["log"] == ["given", "faster"]
 

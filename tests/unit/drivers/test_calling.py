@@ -19,8 +19,8 @@ from graphflow import (
     AIMessage,
     CachePolicy,
     Command,
+    Fenced,
     GraphDrained,
-    HeadMoved,
     InMemoryCache,
     MemoryCheckpointer,
     MessagesState,
@@ -37,6 +37,8 @@ from graphflow import (
 from graphflow.checkpoint.codec_errors import NotStorable
 from graphflow.checkpoint.protocol import Operation
 from graphflow.checkpoint.records import RowKind
+from graphflow.runtime import current
+from graphflow.testing.material import take_over
 from graphflow.testing.simulation import Crash, Simulation
 from graphflow_integrations.tools import ToolNode
 
@@ -753,6 +755,7 @@ def test_without_a_store_a_task_may_return_anything(soon, way):
 def test_call_that_ends_when_somebody_else_took_the_thread_is_refused(soon, way):
     @task
     def give() -> int:
+        take_over(app.checkpointer, THREAD["configurable"]["thread_id"])
         Context().run(app.update_state, THREAD, {"log": ["rival"]}, "n")
         return 1
 
@@ -760,7 +763,7 @@ def test_call_that_ends_when_somebody_else_took_the_thread_is_refused(soon, way)
         return {"log": [await give()]}
 
     app = single(n, MemoryCheckpointer())
-    with pytest.raises(HeadMoved):
+    with pytest.raises(Fenced):
         soon(lambda: way(app, {}, THREAD))
     assert app.get_state(THREAD).values == {"log": ["rival"]}
 
@@ -772,6 +775,7 @@ def test_node_that_lost_its_thread_to_somebody_else_is_not_tried_again(soon, way
     @task
     def give() -> None:
         attempts.append(1)
+        take_over(app.checkpointer, THREAD["configurable"]["thread_id"])
         Context().run(app.update_state, THREAD, {"log": ["rival"]}, "n")
 
     async def n(_: State) -> None:
@@ -779,7 +783,7 @@ def test_node_that_lost_its_thread_to_somebody_else_is_not_tried_again(soon, way
 
     policy = RetryPolicy(initial_interval=0, jitter=False)
     app = single(n, MemoryCheckpointer(), retry_policy=policy)
-    with pytest.raises(HeadMoved):
+    with pytest.raises(Fenced):
         soon(lambda: way(app, {}, THREAD))
     assert attempts == [1]
 
@@ -925,3 +929,25 @@ def test_tools_that_run_side_by_side_make_calls_of_their_own():
     messages = result["messages"][1:]
     assert [message.content for message in messages] == ["0", "2 answer 1", "4", "6 answer 3"]
     assert sorted(ran) == [0, 1, 2, 3]
+
+
+def test_what_comes_after_the_run_begins_no_task_on_its_loop() -> None:
+    """A loop that is about to close would never end it."""
+    drivers: list[Any] = []
+    begun: list[str] = []
+
+    def n(_: State) -> None:
+        drivers.append(current().run.caller)
+
+    def begin(loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any) -> Any:
+        begun.append(coroutine.__qualname__)
+        return asyncio.Task(coroutine, loop=loop, **options)
+
+    async def run() -> None:
+        await single(n, MemoryCheckpointer()).ainvoke({}, THREAD)
+        asyncio.get_running_loop().set_task_factory(begin)
+        with pytest.raises(RuntimeError, match="ended before its call"):
+            await asyncio.to_thread(drivers[0].anchor)
+
+    asyncio.run(run())
+    assert not [name for name in begun if name.startswith("LoopDriver")]

@@ -1,0 +1,205 @@
+"""Leases: who may run on a branch.
+
+A run claims its branch before it loads it, and gives it back when it ends. Whoever else wants it is
+refused before any node runs; whoever slept past his lease, while somebody took over, is refused by
+the store at his next commit (`Fenced`). The store decides both, in the transaction that counts.
+
+A lease lasts `Checkpointer.lease_seconds` and is renewed from a thread of this module's, so it is
+only the patience with an owner of whom nothing can be known: one on another machine. Of one on this
+machine it is known whether it still lives, and what a dead process held is free at once.
+
+    machine/process/start/fence        an owner
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from contextlib import suppress
+from functools import lru_cache
+from pathlib import Path
+from time import monotonic
+from typing import Final
+from weakref import WeakValueDictionary
+
+from graphflow.checkpoint.protocol import Checkpointer, Lease, Operation
+from graphflow.errors import CheckpointError, Fenced, ThreadBusy
+
+BEATS: Final = 3
+"""How often a lease is renewed in the time that it lasts."""
+IDLE_SECONDS: Final = 1.0
+"""How often the thread that renews looks whether there is anything to do."""
+
+
+class Claim:
+    """One run's right to its branch, and the memory of having it.
+
+    Args:
+        store: Where the branch is.
+    """
+
+    def __init__(self, store: Checkpointer) -> None:
+        self.store = store
+        self.lease: Lease | None = None
+        self.is_lost = False
+        """Whether somebody else has taken over."""
+        self.due = 0.0
+        """When it is renewed next, on the monotonic clock."""
+
+    def take(self, thread: str, branch: str) -> Operation[None]:
+        """Claim a branch.
+
+        Raises:
+            ThreadBusy: Somebody else is running on it.
+        """
+        fence = int.from_bytes(os.urandom(8), "big") >> 1 or 1
+        lease = Lease(thread, branch, fence, f"{own_place()}/{fence:x}")
+        _hold(self, lease)
+        holder = yield from self.store.claim(lease, self.store.lease_seconds)
+        if holder is not None and is_over(holder.owner):
+            holder = yield from self.store.claim(lease, self.store.lease_seconds, over=holder.owner)
+        if holder is not None:
+            self.forget()
+            raise ThreadBusy(thread, branch, holder.owner, holder.seconds_left)
+
+    def release(self) -> Operation[None] | None:
+        """Return what gives the branch back; None: it is not held."""
+        lease, self.lease = self.lease, None
+        if lease is None:
+            return None
+        _held.pop(lease.fence, None)
+        return self.store.release(lease)
+
+    def forget(self) -> None:
+        """Hold the lease no longer; in the store it stands for nobody from now on."""
+        if self.lease is not None:
+            _held.pop(self.lease.fence, None)
+            self.lease = None
+
+    def check(self) -> None:
+        """Refuse to go on when somebody else has taken over.
+
+        Raises:
+            Fenced: So it is.
+        """
+        if self.is_lost and self.lease is not None:
+            raise Fenced(self.lease.thread, self.lease.branch)
+
+    def renew(self) -> None:
+        """Make the lease last; from the thread that renews."""
+        lease, seconds = self.lease, self.store.lease_seconds
+        self.due = monotonic() + seconds / BEATS
+        if lease is not None:
+            with suppress(CheckpointError):  # the next beat tries again, and the lease may yet end
+                self.is_lost = not self.store.run(self.store.renew(lease, seconds))
+
+
+# -- who owns --------------------------------------------------------------------------------------
+
+
+def own_place() -> str:
+    """Return the part of an owner's name that stands for this process."""
+    return _place_of(os.getpid())
+
+
+@lru_cache(maxsize=1)
+def _place_of(process: int) -> str:
+    return f"{_machine()}/{process}/{_start_of(process) or ''}"
+
+
+def is_over(owner: str) -> bool:
+    """Whether an owner is known to be gone: its run has ended, or its process."""
+    place, _, fence = owner.rpartition("/")
+    if place == own_place():
+        return int(fence, 16) not in _held
+    machine, _, process = place.partition("/")
+    number, _, start = process.partition("/")
+    if machine != _machine() or not number.isdigit() or os.name != "posix":
+        return False
+    if start:
+        return _start_of(int(number)) != start
+    return not _lives(int(number))
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+@lru_cache(maxsize=1)
+def _machine() -> str:
+    """Return what numbers of processes are comparable on: this boot of this machine's container."""
+    with suppress(OSError):
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        numbers = os.readlink("/proc/self/ns/pid").rpartition("[")[2].rstrip("]")
+        return f"{boot}.{numbers}"
+    return socket.gethostname().replace("/", ".")
+
+
+def _start_of(process: int) -> str | None:
+    """Return when a process began, in ticks since the boot; None: it does not live, or who knows.
+
+    Zombies of the operating system's count as gone.
+    """
+    try:
+        told = Path(f"/proc/{process}/stat").read_text(errors="replace")
+    except OSError:
+        return None
+    fields = told.rpartition(")")[2].split()
+    return None if fields[0] in "ZX" else fields[19]
+
+
+# -- renewing --------------------------------------------------------------------------------------
+
+_held: WeakValueDictionary[int, Claim] = WeakValueDictionary()
+"""By fence, every lease of this process; one that is not here is over."""
+_lock = threading.Lock()
+_sooner = threading.Event()
+_beating: list[threading.Thread] = []
+_next_look = [0.0]
+
+
+def _hold(claim: Claim, lease: Lease) -> None:
+    claim.lease = lease
+    claim.due = monotonic() + claim.store.lease_seconds / BEATS
+    _held[lease.fence] = claim
+    if not _beating:
+        with _lock:
+            if not _beating:
+                _next_look[0] = monotonic() + IDLE_SECONDS
+                thread = threading.Thread(target=_beat, name="graphflow-leases", daemon=True)
+                _beating.append(thread)
+                thread.start()
+    if claim.due < _next_look[0]:
+        _sooner.set()
+
+
+def _beat() -> None:
+    """Renew every lease in time, as long as the process lives."""
+    while True:
+        now = monotonic()
+        claims = list(_held.values())
+        for claim in claims:
+            if claim.due <= now:
+                claim.renew()
+        first = min((claim.due for claim in claims), default=now + IDLE_SECONDS)
+        del claims
+        _next_look[0] = min(first, now + IDLE_SECONDS)
+        _sooner.wait(max(0.0, _next_look[0] - monotonic()))
+        _sooner.clear()
+
+
+def _after_fork() -> None:
+    """The child of a fork holds nothing, and has no thread that renews."""
+    _held.clear()
+    _beating.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
