@@ -98,6 +98,19 @@ class Server:
             self.process.wait(30)
             self.process = None
 
+    def kill(self) -> None:
+        """End all its processes with SIGKILL."""
+        if self.process is None:
+            return
+        number = self.process.pid
+        children = Path(f"/proc/{number}/task/{number}/children").read_text().split()
+        self.process.kill()
+        for child in children:
+            with suppress(ProcessLookupError):
+                os.kill(int(child), signal.SIGKILL)
+        self.process.wait(30)
+        self.process = None
+
 
 def free_port() -> int:
     with socket.socket() as probe:

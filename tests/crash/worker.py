@@ -1,4 +1,6 @@
-"""The worker that test_killed_workers.py kills: runs one thread on a file, or goes on with it.
+"""The worker that gets killed: runs one thread in a store, or goes on with it.
+
+    python worker.py URL LOG [seconds that a lease lasts]
 
 It appends to a log, a line at a time: `ran <task id>` when a node is done, and `kept <task id> …`
 when a commit with the results of these tasks has been acknowledged by the store.
@@ -12,8 +14,7 @@ import sys
 import time
 from typing import Annotated, Any, TypedDict
 
-from graphflow import START, CompiledStateGraph, Runtime, Send, StateGraph
-from graphflow_checkpointers.sqlite import SqliteCheckpointer
+from graphflow import START, Checkpointer, CompiledStateGraph, Runtime, Send, StateGraph
 
 ROUNDS = 3
 THREAD = {"configurable": {"thread_id": "t"}}
@@ -76,18 +77,22 @@ def result_ids(app: CompiledStateGraph) -> list[str]:
     return [task.id for shot in shots for task in shot.tasks if task.result is not None]
 
 
-def work(database: str, log: Log) -> None:
-    """Run the thread to its end, wherever it stands."""
-    store = SqliteCheckpointer(database, synchronous="normal")
+def work(url: str, log: Log, lease_seconds: float = 30.0) -> None:
+    """Run the thread to its end, wherever it stands, once nobody else runs it."""
+    store = Checkpointer.from_url(url)
+    store.lease_seconds = lease_seconds
     app = made(store, log)
     log.write("kept", *result_ids(app))
     given = (
         None if app.get_state(THREAD).config["configurable"].get("checkpoint_id") else {"round": 0}
     )
-    for _ in app.stream(given, THREAD, durability="sync", stream_mode="updates"):
+    options: Any = {"durability": "sync", "stream_mode": "updates"}
+    if lease_seconds < 30:
+        options["on_busy"] = "wait"
+    for _ in app.stream(given, THREAD, **options):
         log.write("kept", *result_ids(app))
     log.write("done")
 
 
 if __name__ == "__main__":
-    work(sys.argv[1], Log(sys.argv[2]))
+    work(sys.argv[1], Log(sys.argv[2]), *map(float, sys.argv[3:]))
