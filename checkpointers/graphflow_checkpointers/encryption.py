@@ -192,6 +192,17 @@ class EncryptedCheckpointer(Checkpointer):
         stored = number.line.encrypted(SNAPSHOT, body, seq)
         return self.inner.put_snapshot(number.inner, seq, stored)
 
+    def cut(self, branch: int, base: StoredFrame) -> Operation[None]:
+        number = _known(branch)
+        body = number.line.encrypted(FRAME, base.body, base.seq)
+        return self.inner.cut(number.inner, base._replace(body=body))
+
+    def remove_scope(self, thread: str, scope: str) -> Operation[None]:
+        return self.inner.remove_scope(thread, scope)
+
+    def scrub(self) -> Operation[None]:
+        return self.inner.scrub()
+
     def threads(self) -> Operation[list[str]]:
         return self.inner.threads()
 

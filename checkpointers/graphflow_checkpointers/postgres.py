@@ -285,6 +285,30 @@ class PostgresCheckpointer(Checkpointer):
         yield Statement(sql.DROP_THREAD, key)
         yield from self.end()
 
+    def cut(self, branch: int, base: StoredFrame) -> Operation[None]:
+        first, behind = place(branch, -1), place(branch + 1, -1)
+        yield from self.begin(write=True)
+        yield Statement(sql.LOCK_BRANCH, (branch,), is_deferred=True)
+        dropped = yield Statement(sql.DROP_FRAMES, (first, behind, base.seq))
+        seq, created, body = base
+        if (seq,) not in dropped:
+            raise HeadMoved(f"The branch has no frame {seq} any more; nothing was removed.")
+        values = (first, created, seq, checksum(body), body)
+        yield Statement(sql.PUT_BASE, values, is_deferred=True)
+        yield Statement(sql.DROP_SNAPSHOTS, (first, place(branch, seq)), is_deferred=True)
+        yield Statement(sql.CUT_OFF, (branch,))
+        yield from self.end()
+
+    def remove_scope(self, thread: str, scope: str) -> Operation[None]:
+        yield from self.begin(write=True)
+        found = yield Statement(sql.SCOPE_BRANCHES, (_packed(thread), _packed(scope)))
+        for (branch,) in found:
+            for text in sql.DROP_RANGE:
+                values = (place(branch, -1), place(branch + 1, -1))
+                yield Statement(text, values, is_deferred=True)
+            yield Statement(sql.DROP_BRANCH, (branch,))
+        yield from self.end()
+
     def _check(self, body: bytes, crc: int, what: str) -> None:
         if checksum(body) != crc:
             raise CorruptCheckpointError(

@@ -157,6 +157,31 @@ DROP_CONTENTS: Final = tuple(
 
 DROP_THREAD: Final = "DELETE FROM graphflow_thread WHERE sha256(name) = sha256(%s)"
 
+LOCK_BRANCH: Final = "SELECT 1 FROM graphflow_branch WHERE id = %s FOR UPDATE"
+
+DROP_FRAMES: Final = """
+    DELETE FROM graphflow_frame WHERE id >= %s AND id < %s AND seq <= %s RETURNING seq"""
+
+DROP_SNAPSHOTS: Final = "DELETE FROM graphflow_snapshot WHERE id >= %s AND id < %s"
+
+PUT_BASE: Final = f"""
+    INSERT INTO graphflow_frame(id, created, seq, crc, body) VALUES {
+    "(%s::bigint, %s::double precision, %s::integer, %s::integer, %s::bytea)"
+}"""
+
+CUT_OFF: Final = "UPDATE graphflow_branch SET parent = NULL, parent_seq = -1 WHERE id = %s"
+
+SCOPE_BRANCHES: Final = """
+    SELECT b.id FROM graphflow_branch b JOIN graphflow_thread t ON t.id = b.thread
+    WHERE sha256(t.name) = sha256(%s) AND sha256(b.scope) = sha256(%s) FOR UPDATE OF b"""
+
+DROP_RANGE: Final = tuple(
+    f"DELETE FROM graphflow_{table} WHERE {key} >= %s AND {key} < %s"
+    for table, key in (("frame", "id"), ("row", "frame"), ("snapshot", "id"))
+)
+
+DROP_BRANCH: Final = "DELETE FROM graphflow_branch WHERE id = %s"
+
 # -- frames ------------------------------------------------------------------------------------
 
 _NEW: Final = "(%s::bigint, %s::double precision, %s::integer, %s::integer, %s::bytea)"

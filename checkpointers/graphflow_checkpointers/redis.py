@@ -27,6 +27,7 @@ from graphflow.checkpoint.protocol import (
     StoredFrame,
     StoredRow,
 )
+from graphflow.errors import HeadMoved
 from graphflow_checkpointers import redis_thread as facts
 from graphflow_checkpointers.redis_client import Client
 from graphflow_checkpointers.redis_durability import (
@@ -52,7 +53,16 @@ from graphflow_checkpointers.redis_names import (
     tag_in,
     tag_of,
 )
-from graphflow_checkpointers.redis_scripts import CLAIM, RELEASE, REMOVE, RENEW, RESERVE, VIEW
+from graphflow_checkpointers.redis_scripts import (
+    CLAIM,
+    CUT,
+    RELEASE,
+    REMOVE,
+    REMOVE_SCOPE,
+    RENEW,
+    RESERVE,
+    VIEW,
+)
 from graphflow_checkpointers.redis_server import RedisServer
 from graphflow_checkpointers.redis_session import (
     Session,
@@ -293,9 +303,42 @@ class RedisCheckpointer(Checkpointer):
             fields = yield asked("HGETALL", key)
 
     def _keys_of_branches(self, fields: Fields, tag: int) -> Iterator[bytes]:
-        names = self._names
         for branch in facts.all_numbers(fields, tag):
-            yield from (names.frames(branch), names.rows(branch), names.snapshot(branch))
+            yield from self._keys_of(branch)
+
+    def _keys_of(self, branch: int) -> tuple[bytes, bytes, bytes]:
+        names = self._names
+        return names.frames(branch), names.rows(branch), names.snapshot(branch)
+
+    def cut(self, branch: int, base: StoredFrame) -> Operation[None]:
+        tag = tag_in(branch)
+        fields = yield asked("HGETALL", self._names.thread(tag))
+        place, record = facts.cut_off(fields, branch)
+        frames, _, snapshot = self._keys_of(branch)
+        (entry, content) = written_frames([base], drawn_token())
+        told = (field_of(branch), place, record, base.seq, entry, content)
+        done = yield evaluated(CUT, [self._names.thread(tag), frames, snapshot], *told)
+        if done != b"done":
+            raise HeadMoved(f"The branch has no frame {base.seq} any more; nothing was removed.")
+
+    def remove_scope(self, thread: str, scope: str) -> Operation[None]:
+        tag = tag_of(thread)
+        key, is_done = self._names.thread(tag), 0
+        while not is_done:
+            fields = yield asked("HGETALL", key)
+            found = facts.branches_in(fields, tag, scope, self._server.address)
+            gone = [
+                word
+                for branch in found
+                for word in (
+                    facts.branch_field(scope, branch.name),
+                    field_of(branch.id),
+                    field_of(branch.id) + b"+",
+                )
+            ]
+            keys = [key, *(part for branch in found for part in self._keys_of(branch.id))]
+            told = (fields.get(b"made", b""), facts.next_field(scope), *gone)
+            is_done = yield evaluated(REMOVE_SCOPE, keys, *told)
 
 
 def _paired(flat: Sequence[bytes]) -> dict[bytes, bytes]:

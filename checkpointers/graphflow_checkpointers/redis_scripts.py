@@ -182,6 +182,31 @@ for place, key in ipairs(KEYS) do seen[place] = redis.call('HGETALL', key) end
 return seen
 """)
 
+# A branch that begins with another frame. Streams only grow at their end, so it is made anew.
+CUT: Final = script("""
+local thread, frames, snapshot = KEYS[1], KEYS[2], KEYS[3]
+local branch, field, record, seq, id, content = unpack(ARGV)
+if not redis.call('HGET', thread, branch) or #redis.call('XRANGE', frames, seq, seq) == 0 then
+  return 'gone'
+end
+local rest = redis.call('XRANGE', frames, seq + 1, '+')
+redis.call('DEL', frames)
+redis.call('XADD', frames, id, 'f', content)
+for _, entry in ipairs(rest) do redis.call('XADD', frames, entry[1], unpack(entry[2])) end
+redis.call('HSET', thread, field, record)
+if #redis.call('XRANGE', snapshot, '-', seq) > 0 then redis.call('DEL', snapshot) end
+return 'done'
+""")
+
+# The branches of one graph, if they are those that were named.
+REMOVE_SCOPE: Final = script("""
+local thread = KEYS[1]
+if (redis.call('HGET', thread, 'made') or '') ~= ARGV[1] then return 0 end
+for place = 2, #KEYS do redis.call('UNLINK', KEYS[place]) end
+for place = 2, #ARGV do redis.call('HDEL', thread, ARGV[place]) end
+return 1
+""")
+
 # A thread with all keys of its branches, if it is the one, with as many, whose keys were named.
 REMOVE: Final = script("""
 local found = redis.call('HMGET', KEYS[1], 'thread', 'made')

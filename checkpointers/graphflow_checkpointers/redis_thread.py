@@ -43,6 +43,20 @@ def record_of(branch: Branch) -> bytes:
     return _written([branch.ordinal, number, parent, branch.parent_seq])
 
 
+def cut_off(fields: Fields, branch: int) -> tuple[bytes, bytes]:
+    """Return where a branch stands, and what stands there when it continues no other any more.
+
+    Two empty texts if there is no such branch.
+    """
+    number = field_of(branch).decode()
+    for field, record in fields.items():
+        if field.startswith(_BRANCH) and record.startswith(b"["):
+            ordinal, known, *_ = json.loads(record)
+            if known == number:
+                return field, _written([ordinal, number, None, -1])
+    return b"", b""
+
+
 def written_name(thread: str) -> bytes:
     """Return a thread's id as it stands in `thread`."""
     return _written(thread)

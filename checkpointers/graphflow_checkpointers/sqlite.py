@@ -29,6 +29,7 @@ from graphflow.checkpoint.protocol import (
 from graphflow.checkpoint.records import RowKind
 from graphflow.errors import (
     AlreadyAnswered,
+    CheckpointError,
     CorruptCheckpointError,
     Fenced,
     HeadMoved,
@@ -277,15 +278,50 @@ class SqliteCheckpointer(Checkpointer):
         rows = yield Statement(sql.SCOPES, (thread,))
         return sorted(scope for (scope,) in rows)
 
+    def cut(self, branch: int, base: StoredFrame) -> Operation[None]:
+        first, last = key_behind(branch, -1), last_key(branch)
+        yield Statement(sql.BEGIN_WRITE)
+        if not (yield Statement(sql.HAS_FRAME, (first, last, base.seq, branch))):
+            raise HeadMoved(f"The branch has no frame {base.seq} any more; nothing was removed.")
+        yield Statement(sql.DROP_FRAMES, (first, last, base.seq))
+        seq, created, body = base
+        yield Statement(sql.APPEND, (first, seq, created, crc32(body), body))
+        yield Statement(sql.DROP_SNAPSHOTS, (key(branch, 0), key(branch, seq + 1)))
+        yield Statement(sql.CUT_OFF, (branch,))
+        yield Statement(sql.COMMIT)
+
+    def remove_scope(self, thread: str, scope: str) -> Operation[None]:
+        yield Statement(sql.BEGIN_WRITE)
+        for branch, head in (yield Statement(sql.SCOPE_BRANCHES, (thread, scope))):
+            yield from self._empty(branch, head)
+            yield Statement(sql.DROP_BRANCH, (branch,))
+        yield Statement(sql.COMMIT)
+
     def remove_thread(self, thread: str) -> Operation[None]:
         yield Statement(sql.BEGIN_WRITE)
-        branches = yield Statement(sql.THREAD_BRANCHES, (thread,))
-        for branch, head in branches:
-            for statement in sql.DROP_RANGE:
-                yield Statement(statement, (key(branch, 0), last_key(branch)))
-            yield Statement(sql.APPEND, (key_behind(branch, head), head, 0.0, 0, b""))
+        for branch, head in (yield Statement(sql.THREAD_BRANCHES, (thread,))):
+            yield from self._empty(branch, head)
         yield Statement(sql.DROP_THREAD, (thread,))
         yield Statement(sql.COMMIT)
+
+    def _empty(self, branch: int, head: int) -> Operation[None]:
+        """Remove what a branch has; where its next frame would be, nothing can be put any more."""
+        for statement in sql.DROP_RANGE:
+            yield Statement(statement, (key(branch, 0), last_key(branch)))
+        yield Statement(sql.APPEND, (key_behind(branch, head), head, 0.0, 0, b""))
+
+    def scrub(self) -> Operation[None]:
+        """Empty the log; the file itself overwrites what is removed.
+
+        Raises:
+            CheckpointError: Somebody else is reading what was there before.
+        """
+        found = yield Statement(sql.TRUNCATE_LOG)
+        if found and found[0][0]:
+            raise CheckpointError(
+                f"{self.path}: what was removed is gone from the file, but not from its log yet, "
+                "because somebody is reading there. Try again later."
+            )
 
     def _damaged(self, what: str) -> CorruptCheckpointError:
         return CorruptCheckpointError(

@@ -153,6 +153,7 @@ class SqliteFile:
             if self._version(contents) < contents.version:
                 self._migrate(contents)
             self.connection.execute("PRAGMA foreign_keys=ON")
+            self.connection.execute("PRAGMA secure_delete=ON")  # nothing removed can be read again
             self.connection.execute("PRAGMA journal_mode=WAL")
             self._be_durable()
         except sqlite3.Error as error:

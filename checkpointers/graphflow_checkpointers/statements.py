@@ -172,6 +172,25 @@ PUT_SNAPSHOT: Final = "INSERT OR REPLACE INTO graphflow_snapshot(id, crc, body) 
 
 DROP_SNAPSHOTS: Final = "DELETE FROM graphflow_snapshot WHERE id >= ? AND id < ?"
 
+HAS_FRAME: Final = """
+    SELECT 1 FROM graphflow_frame WHERE id BETWEEN ? AND ? AND seq = ?
+      AND EXISTS(SELECT 1 FROM graphflow_branch WHERE id = ?)"""
+
+DROP_FRAMES: Final = "DELETE FROM graphflow_frame WHERE id BETWEEN ? AND ? AND seq <= ?"
+
+CUT_OFF: Final = "UPDATE graphflow_branch SET parent = NULL, parent_seq = -1 WHERE id = ?"
+
+SCOPE_BRANCHES: Final = """
+    SELECT b.id, coalesce((SELECT f.seq FROM graphflow_frame f
+                           WHERE f.id BETWEEN (b.id << 28) AND ((b.id + 1) << 28) - 2
+                           ORDER BY f.id DESC LIMIT 1), b.parent_seq)
+    FROM graphflow_branch b JOIN graphflow_thread t ON t.id = b.thread
+    WHERE t.name = ? AND b.scope = ?"""
+
+DROP_BRANCH: Final = "DELETE FROM graphflow_branch WHERE id = ?"
+
+TRUNCATE_LOG: Final = "PRAGMA wal_checkpoint(TRUNCATE)"
+
 THREADS: Final = "SELECT name FROM graphflow_thread ORDER BY id"
 
 SCOPES: Final = """

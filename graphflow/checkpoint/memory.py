@@ -218,6 +218,23 @@ class MemoryCheckpointer(Checkpointer):
         return
         yield
 
+    def cut(self, branch: int, base: StoredFrame) -> Operation[None]:
+        line = self._lines.get(branch)
+        if line is None or all(frame.seq != base.seq for frame in line.frames):
+            raise HeadMoved(f"The branch has no frame {base.seq} any more; nothing was removed.")
+        line.frames = [base, *(frame for frame in line.frames if frame.seq > base.seq)]
+        line.snapshots = {seq: body for seq, body in line.snapshots.items() if seq > base.seq}
+        line.branch = line.branch._replace(parent=None, parent_seq=-1)
+        return
+        yield
+
+    def remove_scope(self, thread: str, scope: str) -> Operation[None]:
+        scopes = self._threads.get(thread, {})
+        for number in scopes.pop(scope, ()):
+            del self._lines[number]
+        return
+        yield
+
     def threads(self) -> Operation[list[str]]:
         return list(self._threads)
         yield

@@ -212,6 +212,26 @@ class Checkpointer(ABC):
     def remove_thread(self, thread: str) -> Operation[None]:
         """Remove a thread with all its branches; unknown threads are no error."""
 
+    @abstractmethod
+    def cut(self, branch: int, base: StoredFrame) -> Operation[None]:
+        """Let a branch begin with `base`, atomically: what it stands for goes.
+
+        That are all frames up to the one of its number, which it replaces, the snapshots of their
+        states, and the branch's tie to the one that it continued.
+
+        Raises:
+            HeadMoved: The branch has no frame of that number, or is gone.
+        """
+
+    @abstractmethod
+    def remove_scope(self, thread: str, scope: str) -> Operation[None]:
+        """Remove the branches of one graph of a thread; unknown ones are no error."""
+
+    def scrub(self) -> Operation[None]:
+        """Leave no bytes of what was removed before, as far as the store can do that."""
+        return
+        yield
+
     def close(self) -> None:  # noqa: B027  # most stores have nothing to give back
         """Give back what the store holds open; using it afterwards is an error."""
 

@@ -391,6 +391,92 @@ class StoreConformance(LeaseConformance):
         assert history.at(50).values == {"log": [*range(50), "end"]}
         assert len(do(store.branches("t"))) == 51
 
+    # -- shortening ----------------------------------------------------------------------------
+
+    def test_a_branch_begins_with_what_it_is_cut_to(self, store: Checkpointer, do: Do) -> None:
+        branch = self.line(store, do, "t", 0, 1, 2, 3, 4)
+        do(store.put_rows(branch.id, 4, [result(0)], []))
+        base = StoredFrame(2, 7.5, b"base")
+        for _ in range(2):
+            do(store.cut(branch.id, base))
+        assert do(store.frames(branch.id, -1, 9)) == [base, *stored(3, 4)]
+        assert do(store.frames(branch.id, 1, 3)) == [base, *stored(3)]
+        assert do(store.frames(branch.id, 2, 9)) == stored(3, 4)
+        assert do(store.rows(branch.id, 4)) == [result(0)]
+        assert do(store.branches("t"))[0] == branch._replace(head=4)
+        do(store.append(branch.id, 4, stored(5), drop_rows=True))
+        assert do(store.frames(branch.id, 3, 9)) == stored(4, 5)
+
+    def test_a_branch_is_cut_to_its_head(self, store: Checkpointer, do: Do) -> None:
+        branch = self.line(store, do, "t", 0, 1, 7)
+        do(store.cut(branch.id, StoredFrame(7, 7.5, b"base")))
+        assert do(store.branches("t"))[0].head == 7
+        with pytest.raises(HeadMoved):
+            do(store.append(branch.id, 1, stored(8), drop_rows=False))
+        do(store.append(branch.id, 7, stored(8), drop_rows=False))
+        assert [frame.seq for frame in do(store.frames(branch.id, -1, 9))] == [7, 8]
+
+    def test_a_branch_that_is_cut_continues_no_other(self, store: Checkpointer, do: Do) -> None:
+        old = self.line(store, do, "t", 0, 1, 2)
+        new = do(store.create_branch("t", "", "fork", old.id, 1))
+        do(store.append(new.id, 1, stored(3, 4), drop_rows=False))
+        do(store.cut(new.id, StoredFrame(3, 7.5, b"base")))
+        assert do(store.branches("t")) == [
+            old._replace(head=2),
+            Branch(new.id, 1, "fork", None, -1, 4),
+        ]
+        assert do(store.frames(new.id, -1, 9)) == [StoredFrame(3, 7.5, b"base"), *stored(4)]
+        assert do(store.frames(old.id, -1, 9)) == stored(0, 1, 2)
+
+    def test_a_cut_keeps_the_snapshots_behind_it(self, store: Checkpointer, do: Do) -> None:
+        branch = self.line(store, do, "t", 0, 1, 2, 3)
+        do(store.put_snapshot(branch.id, 2, b"state"))
+        do(store.cut(branch.id, StoredFrame(1, 0.0, b"base")))
+        assert do(store.snapshot(branch.id, 9)) == (2, b"state")
+        do(store.cut(branch.id, StoredFrame(2, 0.0, b"base")))
+        assert do(store.snapshot(branch.id, 9)) is None
+
+    def test_what_a_branch_does_not_have_it_is_not_cut_to(
+        self, store: Checkpointer, do: Do
+    ) -> None:
+        old = self.line(store, do, "t", 0, 1, 3)
+        new = do(store.create_branch("t", "", "fork", old.id, 1))
+        gone = self.line(store, do, "gone", 0)
+        do(store.remove_thread("gone"))
+        for branch, seq in ((old, 2), (old, 4), (new, 1), (gone, 0)):
+            with pytest.raises(HeadMoved):
+                do(store.cut(branch.id, StoredFrame(seq, 0.0, b"base")))
+        assert do(store.frames(old.id, -1, 9)) == stored(0, 1, 3)
+        assert do(store.branches("t"))[1] == new
+
+    def test_a_scope_is_removed_and_no_other(self, store: Checkpointer, do: Do) -> None:
+        root = self.line(store, do, "t", 0)
+        for scope in ("child", "child|inner", "other"):
+            branch = do(store.create_branch("t", scope, MAIN, None, -1))
+            do(store.append(branch.id, -1, stored(0), drop_rows=False))
+            do(store.put_rows(branch.id, 0, [result(0)], []))
+            do(store.create_branch("t", scope, "fork", branch.id, 0))
+        for _ in range(2):
+            do(store.remove_scope("t", "child"))
+            do(store.remove_scope("nobody", "child"))
+        assert do(store.scopes("t")) == ["", "child|inner", "other"]
+        assert do(store.branches("t", "child")) == []
+        assert len(do(store.branches("t", "other"))) == 2
+        assert do(store.frames(root.id, -1, 9)) == stored(0)
+        made = do(store.create_branch("t", "child", MAIN, None, -1))
+        assert (made.ordinal, made.head) == (0, -1)
+        assert do(store.frames(made.id, -1, 9)) == do(store.rows(made.id, 0)) == []
+
+    def test_who_runs_in_a_scope_that_is_removed_is_refused(
+        self, store: Checkpointer, do: Do
+    ) -> None:
+        branch = do(store.create_branch("t", "child", MAIN, None, -1))
+        do(store.append(branch.id, -1, stored(0), drop_rows=False))
+        do(store.remove_scope("t", "child"))
+        with pytest.raises(HeadMoved):
+            do(store.append(branch.id, 0, stored(1), drop_rows=False))
+        do(store.scrub())
+
     # -- making things -------------------------------------------------------------------------
 
     def line(self, store: Checkpointer, do: Do, thread: str, *seqs: int) -> Branch:
