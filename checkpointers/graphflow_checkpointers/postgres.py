@@ -309,6 +309,14 @@ class PostgresCheckpointer(Checkpointer):
             yield Statement(sql.DROP_BRANCH, (branch,))
         yield from self.end()
 
+    def scrub(self) -> Operation[None]:
+        """Write the tables anew; nobody can use them meanwhile.
+
+        The server's write-ahead log has the bytes until it is recycled, and backups keep them.
+        """
+        for text in sql.SCRUB:
+            yield Statement(text)
+
     def _check(self, body: bytes, crc: int, what: str) -> None:
         if checksum(body) != crc:
             raise CorruptCheckpointError(

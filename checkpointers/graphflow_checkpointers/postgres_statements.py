@@ -157,6 +157,10 @@ DROP_CONTENTS: Final = tuple(
 
 DROP_THREAD: Final = "DELETE FROM graphflow_thread WHERE sha256(name) = sha256(%s)"
 
+SCRUB: Final = tuple(
+    f"VACUUM (FULL) graphflow_{table}" for table in ("frame", "row", "snapshot", "branch", "thread")
+)
+
 LOCK_BRANCH: Final = "SELECT 1 FROM graphflow_branch WHERE id = %s FOR UPDATE"
 
 DROP_FRAMES: Final = """

@@ -321,6 +321,10 @@ class RedisCheckpointer(Checkpointer):
         if done != b"done":
             raise HeadMoved(f"The branch has no frame {base.seq} any more; nothing was removed.")
 
+    def scrub(self) -> Operation[None]:
+        """Have the server write its files anew, and wait for it."""
+        yield lambda session: session.rewrite_files()
+
     def remove_scope(self, thread: str, scope: str) -> Operation[None]:
         tag = tag_of(thread)
         key, is_done = self._names.thread(tag), 0

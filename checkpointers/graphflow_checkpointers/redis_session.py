@@ -11,8 +11,9 @@ rows, is fetched with the branches in one step.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from graphflow.checkpoint.protocol import Lease
 from graphflow.errors import AlreadyAnswered, CheckpointConflict, Fenced, HeadMoved
@@ -22,6 +23,14 @@ from graphflow_checkpointers.redis_server import RedisServer, Script, Word
 
 Wish: TypeAlias = Callable[["Session"], Any]
 """What an operation yields."""
+
+
+_WRITING: Final = (
+    "rdb_bgsave_in_progress",
+    "aof_rewrite_in_progress",
+    "aof_rewrite_scheduled",
+)
+"""What a server says while it writes its files anew."""
 
 
 class Step(NamedTuple):
@@ -86,6 +95,21 @@ class Session:
             told = self._server.ask_each((command, key, *rest) for key in page)
             answers |= dict(zip(page, told, strict=True))  # a scan may come by a key twice
         return list(answers.values())
+
+    def rewrite_files(self) -> None:
+        """Have every server write its append-only file, or its dump, anew, and wait for it."""
+        for node in self._server.nodes():
+            self._wait_for_files(node)
+            has_log = self._server.ask("INFO", "persistence", of=node)["aof_enabled"]
+            self._server.ask("BGREWRITEAOF" if has_log else "BGSAVE", of=node)
+            self._wait_for_files(node)
+
+    def _wait_for_files(self, node: Any) -> None:
+        while True:
+            told = self._server.ask("INFO", "persistence", of=node)
+            if not any(told[word] for word in _WRITING):
+                return
+            time.sleep(0.01)
 
     def write(self, step: Step) -> None:
         """Take a step, or gather it.

@@ -23,7 +23,7 @@ from time import monotonic
 from typing import Final
 from weakref import WeakValueDictionary
 
-from graphflow.checkpoint.protocol import Checkpointer, Lease, Operation
+from graphflow.checkpoint.protocol import MAIN, Checkpointer, Lease, Operation
 from graphflow.errors import CheckpointError, Fenced, ThreadBusy
 
 BEATS: Final = 3
@@ -53,8 +53,7 @@ class Claim:
         Raises:
             ThreadBusy: Somebody else is running on it.
         """
-        fence = int.from_bytes(os.urandom(8), "big") >> 1 or 1
-        lease = Lease(thread, branch, fence, f"{own_place()}/{fence:x}")
+        lease = _drawn(thread, branch)
         _hold(self, lease)
         holder = yield from self.store.claim(lease, self.store.lease_seconds)
         if holder is not None and is_over(holder.owner):
@@ -93,6 +92,23 @@ class Claim:
         if lease is not None:
             with suppress(CheckpointError):  # the next beat tries again, and the lease may yet end
                 self.is_lost = not self.store.run(self.store.renew(lease, seconds))
+
+
+def erase(store: Checkpointer, thread: str) -> Operation[None]:
+    """Remove a thread, and have whoever runs in it refused from now on."""
+    names = {MAIN, *(branch.name for branch in (yield from store.branches(thread)))}
+    leases = [_drawn(thread, name) for name in sorted(names)]
+    for lease in leases:
+        while (holder := (yield from store.claim(lease, store.lease_seconds))) is not None:
+            yield from store.claim(lease, store.lease_seconds, over=holder.owner)
+    yield from store.remove_thread(thread)
+    for lease in leases:
+        yield from store.release(lease)
+
+
+def _drawn(thread: str, branch: str) -> Lease:
+    fence = int.from_bytes(os.urandom(8), "big") >> 1 or 1
+    return Lease(thread, branch, fence, f"{own_place()}/{fence:x}")
 
 
 # -- who owns --------------------------------------------------------------------------------------

@@ -14,15 +14,17 @@ lines of subgraphs from that of the root graph (`""`).
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Generator, Iterator, Sequence
+from collections.abc import AsyncIterator, Generator, Iterator, Mapping, Sequence
 from hashlib import blake2b
 from importlib import import_module
+from time import time
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
 
 from graphflow.types import Config
 
 if TYPE_CHECKING:
     from graphflow.checkpoint.listing import CheckpointEntry
+    from graphflow.checkpoint.retention import Pruned
 
 T = TypeVar("T")
 Operation = Generator[Any, Any, T]
@@ -228,7 +230,11 @@ class Checkpointer(ABC):
         """Remove the branches of one graph of a thread; unknown ones are no error."""
 
     def scrub(self) -> Operation[None]:
-        """Leave no bytes of what was removed before, as far as the store can do that."""
+        """Leave no bytes of what was removed before, as far as the store can do that.
+
+        Raises:
+            CheckpointError: It cannot now; the text says what to do.
+        """
         return
         yield
 
@@ -251,6 +257,52 @@ class Checkpointer(ABC):
     def delete_thread(self, thread_id: str) -> None:
         """Remove a thread with all its branches."""
         self.run(self.remove_thread(str(thread_id)))
+
+    def erase_thread(self, thread_id: str) -> None:
+        """Remove a thread, and what the store still has of its bytes afterwards; see `scrub`.
+
+        A run that is going on in it is `Fenced` at its next commit.
+        """
+        from graphflow.checkpoint.leases import erase
+
+        self.run(erase(self, str(thread_id)))
+        self.run(self.scrub())
+
+    async def aerase_thread(self, thread_id: str) -> None:
+        """As `erase_thread`, without blocking the event loop."""
+        from graphflow.checkpoint.leases import erase
+
+        await self.arun(erase(self, str(thread_id)))
+        await self.arun(self.scrub())
+
+    def prune(
+        self,
+        thread_id: str,
+        *,
+        last: int | None = None,
+        age: float | None = None,
+        interrupts: int | None = None,
+        tagged: Mapping[str, Any] | None = None,
+    ) -> Pruned:
+        """Remove the checkpoints of a thread that nobody wants; what is kept reads as before.
+
+        Args:
+            thread_id: The thread.
+            last: Of each branch so many are wanted, the newest.
+            age: Those that are at most so many seconds old.
+            interrupts: So many of those at which a person was asked, the newest.
+            tagged: Those whose metadata has these values.
+
+        Returns:
+            How many checkpoints went, and how many bytes.
+
+        Raises:
+            ValueError: Nothing is wanted.
+        """
+        from graphflow.checkpoint.retention import Keep, prune
+
+        keep = Keep(last, age, interrupts, tagged)
+        return self.run(prune(self, str(thread_id), keep, time()))
 
     def list(self, config: Config, *, limit: int | None = None) -> Iterator[CheckpointEntry]:
         """Yield the checkpoints of a thread, newest first, without their states.

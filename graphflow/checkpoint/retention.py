@@ -140,7 +140,7 @@ def prune(store: Checkpointer, thread: str, keep: Keep, now: float) -> Operation
                 continue
             first = _first_needed(is_gone)
         cuts = _cuts(branches, paths, first)
-        for branch in branches:
+        for branch in reversed(branches):  # before those that they continue
             if branch.id in cuts:
                 done = yield from _cut(store, codec, thread, scope, branch, cuts[branch.id])
                 total = total.plus(done)

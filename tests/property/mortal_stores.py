@@ -43,7 +43,7 @@ class Mortal(Checkpointer):
         self.dead: list[object] = []
         """The processes that have died, as `executed` knows them."""
         self.commits = 0
-        self.scopes: dict[str, None] = {}
+        self.seen_scopes: dict[str, None] = {}
         self._scope_of: dict[int, str] = {}
         self._one = threading.RLock()
         self._writing: set[tuple[str, int]] | None = None
@@ -102,7 +102,7 @@ class Mortal(Checkpointer):
         self, thread: str, scope: str, name: str, parent: int | None, parent_seq: int
     ) -> Operation[Branch]:
         made: Branch = yield from super().create_branch(thread, scope, name, parent, parent_seq)  # type: ignore[safe-super]
-        self.scopes[scope] = None
+        self.seen_scopes[scope] = None
         self._scope_of[made.id] = scope
         return made
 

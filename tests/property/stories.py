@@ -155,7 +155,7 @@ class Story:
 
     def history(self) -> dict[str, list[StateSnapshot]]:
         """Return all checkpoints, newest first, by the scope that they are in."""
-        return {scope: self.shots(scope) for scope in sorted(self.store.scopes)}
+        return {scope: self.shots(scope) for scope in sorted(self.store.seen_scopes)}
 
     def shots(self, scope: str = "") -> list[StateSnapshot]:
         """Return the checkpoints of one scope, without what differs from run to run."""
@@ -166,7 +166,7 @@ class Story:
         """Return the ids of tasks and calls of which the store has the result."""
         tasks = {
             task.id
-            for scope in self.store.scopes
+            for scope in self.store.seen_scopes
             for shot in self.shots(scope)
             for task in shot.tasks
             if task.result is not None
