@@ -271,3 +271,30 @@ def test_a_terminal_shows_how_far_long_work_is(folder):
     shown = on_terminal(folder, "check", "shop.db")
     assert "Checking" in shown
     assert "32 threads checked, 0 problems" in shown
+
+
+def test_checkpoints_that_nobody_wants_are_removed(cli):
+    before = [cli("show", "shop.db", name, "--json").json for name in ("a", "b")]
+    assert cli("prune", "shop.db", "a", "--last", "1", "--json").json["checkpoints"] == 2
+    assert cli("prune", "shop.db", "--last", "2").out.startswith("1 checkpoint removed, ")
+    assert [cli("show", "shop.db", name, "--json").json for name in ("a", "b")] == before
+    counts = [len(cli("history", "shop.db", name, "--json").json) for name in ("a", "b")]
+    assert counts == [1, 2]
+    assert cli("check", "shop.db").status == 0
+
+
+def test_old_threads_are_removed_with_all_they_have(cli):
+    assert cli("prune", "shop.db", "--threads-days", "1").out.startswith("0 checkpoints removed")
+    assert "2 threads removed" in cli("prune", "shop.db", "--threads-days", "0").out
+    assert cli("threads", "shop.db", "--json").json == []
+
+
+def test_a_prune_that_says_nothing_is_refused(cli):
+    assert "Say what is kept" in cli("prune", "shop.db").err
+    assert "no thread 'c'" in cli("prune", "shop.db", "c", "--last", "1").err
+
+
+def test_erased_threads_are_in_the_file_no_more(cli, folder):
+    assert b"Approve?" in (folder / "shop.db").read_bytes()
+    assert cli("delete", "shop.db", "a", "b", "--yes", "--erase").status == 0
+    assert b"Approve?" not in (folder / "shop.db").read_bytes()

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from graphflow.checkpoint.codec_errors import CodecError
 from graphflow.errors import CheckpointError
-from graphflow_integrations.stores import looking, moving
+from graphflow_integrations.stores import looking, moving, tidying
 from graphflow_integrations.stores.opening import opened
 from graphflow_integrations.stores.printing import complain
 
@@ -109,6 +109,17 @@ def _copy(parser: argparse.ArgumentParser) -> None:
 def _delete(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("threads", metavar="THREAD", nargs="+", help="its id")
     parser.add_argument("--yes", action="store_true", help="do not ask")
+    parser.add_argument("--erase", action="store_true", help="leave no bytes of them in its files")
+
+
+def _prune(parser: argparse.ArgumentParser) -> None:
+    _threads(parser)
+    parser.add_argument("--last", type=int, metavar="N", help="keep the newest N of each branch")
+    parser.add_argument("--days", type=float, metavar="D", help="keep what is not older than that")
+    parser.add_argument("--interrupts", type=int, metavar="N",
+                        help="keep the newest N at which a person was asked")  # fmt: skip
+    parser.add_argument("--threads-days", type=float, metavar="D",
+                        help="remove threads in which nothing happened for so long")  # fmt: skip
 
 
 COMMANDS: Sequence[Command] = (
@@ -120,5 +131,6 @@ COMMANDS: Sequence[Command] = (
     Command("export", "write threads to a file", moving.export, _export),
     Command("import", "put the threads of a file into a store", moving.import_, _import, True),
     Command("copy", "copy a thread, also into another store", moving.copy, _copy),
+    Command("prune", "remove checkpoints that nobody wants", tidying.prune_, _prune),
     Command("delete", "remove threads", moving.delete, _delete),
 )

@@ -125,7 +125,7 @@ def delete(store: Checkpointer, options: argparse.Namespace) -> int:
         complain("Nothing was removed. Say --yes to remove without being asked.")
         return FAILED
     for name in progress(options.threads, "Removing"):
-        store.delete_thread(name)
+        store.erase_thread(name) if options.erase else store.delete_thread(name)
     if options.json:
         say_json({"removed": options.threads})
     else:
