@@ -130,9 +130,8 @@ def test_graphs_inside_go_with_the_supersteps_that_ran_them(store: Checkpointer)
     graph.add_node("kept", inner.compile(checkpointer=True)).add_edge(START, "once")
     app = graph.add_edge("once", "kept").compile(checkpointer=store)
     turns(app, 3)
-    kept = list(
-        app.get_state_history({"configurable": {"thread_id": "t", "checkpoint_ns": "kept"}})
-    )
+    inside = {"configurable": {"thread_id": "t", "checkpoint_ns": "kept"}}
+    kept = list(app.get_state_history(inside))
     assert len(store.run(store.scopes("t"))) == 1 + 3 + 1
     store.prune("t", last=1)
     assert store.run(store.scopes("t")) == ["", "kept"]
