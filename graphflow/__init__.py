@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from graphflow.state.schema import RemainingSteps as RemainingSteps
     from graphflow.state_graph import StateGraph as StateGraph
     from graphflow.types import *  # noqa: F403  # re-exported below by name
+    from graphflow.upgrading import Upgrade as Upgrade
 
 __version__ = "0.1.0"
 
@@ -58,6 +59,7 @@ _HOMES = {
     "graphflow.state.channels": "UntrackedValue EphemeralValue",
     "graphflow.checkpoint.memory": "MemoryCheckpointer InMemorySaver MemorySaver",
     "graphflow.thread": "Thread RunResult",
+    "graphflow.upgrading": "Upgrade",
     "graphflow.memory": "BaseStore InMemoryStore Item SearchItem InvalidNamespaceError",
     "graphflow.cache": "BaseCache InMemoryCache CachePolicy",
     "graphflow.checkpoint.protocol": "Checkpointer",

@@ -76,10 +76,20 @@ class CompiledStateGraph(ThreadAccess):
         self._before = node_set(plan, declaration.interrupt_before)
         self._after = node_set(plan, declaration.interrupt_after)
         if isinstance(checkpointer, Checkpointer):
-            _register_types(declaration)
+            self.register_types()
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name!r}: {len(self.declaration.nodes)} nodes>"
+
+    def register_types(self) -> None:
+        """Let the classes that the state's annotations name be stored, and read."""
+        from graphflow.checkpoint.reachable import register_reachable
+
+        declaration = self.declaration
+        schemas = [declaration.state, declaration.input, declaration.output]
+        schemas += [spec.schema for spec in declaration.nodes.values() if spec.schema]
+        for declared in {id(schema): schema.declared for schema in schemas}.values():
+            register_reachable(declared)
 
     def with_config(self, config: Config | None = None, **more: Any) -> CompiledStateGraph:
         """Return a copy whose config is merged under that of each call."""
@@ -347,12 +357,3 @@ class CompiledStateGraph(ThreadAccess):
     def _for_invoke(self, options: dict[str, Any]) -> dict[str, Any]:
         options.pop("subgraphs", None)
         return {"output_keys": self._output_keys, **options}
-
-
-def _register_types(declaration: Declaration) -> None:
-    from graphflow.checkpoint.reachable import register_reachable
-
-    schemas = [declaration.state, declaration.input, declaration.output]
-    schemas += [spec.schema for spec in declaration.nodes.values() if spec.schema]
-    for declared in {id(schema): schema.declared for schema in schemas}.values():
-        register_reachable(declared)

@@ -31,6 +31,7 @@ from graphflow.places import Place
 from graphflow.runtime import TaskContext
 from graphflow.travel import Level, Travel, arrive, travel_from
 from graphflow.types import Config, Durability
+from graphflow.upgrading import adopted
 
 
 class Nested(NamedTuple):
@@ -107,7 +108,7 @@ def open_nested(
         return Opened(machine, turn_of(machine, None, read_input(plan, given), {}), None, None)
     options = options._replace(metadata={**options.metadata, "parents": dict(nested.parents)})
     place = Place(around.thread, "|".join(nested.scope))
-    newest = yield from load(store, codec, place.thread, place.scope)
+    newest = adopted(plan, (yield from load(store, codec, place.thread, place.scope)))
     if newest is not None and (not nested.is_kept or _parents(newest) == nested.parents):
         return _going_on(plan, options, store, codec, place, newest, around.answers)
     if nested.levels:
@@ -120,6 +121,8 @@ def open_nested(
             )
         )
     base, next_seq, ordinal = yield from _base(store, codec, place, newest, nested)
+    if base is not newest:
+        base = adopted(plan, base)
     writes = read_input(plan, given)
     options = placed(options, place, ordinal)
     machine = Machine(plan, options, start_at(plan, base)._replace(next_seq=next_seq))

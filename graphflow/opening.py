@@ -35,6 +35,7 @@ from graphflow.places import Place
 from graphflow.state.channels import AppendChannel, MessagesChannel
 from graphflow.travel import Level, Travel, travel_from, way_to
 from graphflow.types import START, Command, Interrupt, interrupt_map
+from graphflow.upgrading import adopted
 
 
 class Opened(NamedTuple):
@@ -97,6 +98,7 @@ def open_run(
         base = yield from load_claimed(store, codec, place, claim)
     else:
         base = yield from load(store, codec, place.thread, at=place.at, branch=place.branch)
+    base = adopted(plan, base)
     writes = _input_writes(plan, given, base is None)
     is_replay = base is not None and (is_past(place, base) or bool(way) or on_fork)
     if base is not None and writes is None:
@@ -261,7 +263,8 @@ def _check_going_on(plan: Plan, base: Checkpoint, given: Any, is_replay: bool) -
         known = ", ".join(name for name in plan.nodes if name != START)
         raise InvalidUpdateError(
             f"The thread waits to run {', '.join(map(repr, missing))}, which this graph does not "
-            f"have (it has {known}). Give the node its old name, or move the thread on with "
+            f"have (it has {known}). If it has another name now, say so with "
+            'compile(upgrade=Upgrade(renamed={"old": "new"})); else move the thread on with '
             "update_state(config, values, as_node=...)."
         )
 

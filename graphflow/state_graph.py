@@ -33,6 +33,7 @@ from graphflow.types import (
     policies,
     timeout_policy,
 )
+from graphflow.upgrading import Upgrade
 
 if TYPE_CHECKING:
     from graphflow.cache import CachePolicy
@@ -339,6 +340,7 @@ class StateGraph(Generic[StateT]):
         interrupt_after: Sequence[str] | str | None = None,
         debug: bool = False,
         name: str | None = None,
+        upgrade: Upgrade | None = None,
         transformers: None = None,
     ) -> CompiledStateGraph:
         """Check the graph and make it ready to run.
@@ -352,6 +354,7 @@ class StateGraph(Generic[StateT]):
             interrupt_after: Nodes after which runs stop.
             debug: Print what happens.
             name: How drawings and subgraph events call it.
+            upgrade: What became of nodes and values that earlier versions of the program stored.
             transformers: For programs that pass LangGraph's default; nothing but None.
 
         Raises:
@@ -369,7 +372,7 @@ class StateGraph(Generic[StateT]):
         warn(declaration)
         return CompiledStateGraph(
             declaration,
-            make_plan(declaration),
+            make_plan(declaration, upgrade),
             checkpointer=checkpointer,
             store=store,
             cache=cache,

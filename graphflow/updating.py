@@ -30,6 +30,7 @@ from graphflow.opening import fork, fork_frame, is_past, load_claimed, recorder_
 from graphflow.places import Place
 from graphflow.runtime import RunContext, TaskContext
 from graphflow.types import COPY, END, INPUT, START, Config, Final, StateUpdate
+from graphflow.upgrading import adopted
 
 ALONE = (END, INPUT, COPY)
 """What `as_node` may be only by itself in a superstep."""
@@ -77,7 +78,7 @@ def open_edit(
         ThreadBusy: Somebody is running on the branch.
         InvalidUpdateError: The node does not exist, or it is not clear which is meant.
     """
-    base = yield from load_claimed(store, codec, place, claim)
+    base = adopted(plan, (yield from load_claimed(store, codec, place, claim)))
     if updates[0].as_node is None and plan.entry is not None:
         saved = Final(updates[0].values, updates[0].values)
         updates = [StateUpdate(saved, plan.entry)]

@@ -5,7 +5,7 @@ These operations are composed from the verbs of a `Checkpointer` and so work on 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from graphflow.checkpoint.codec import Codec
@@ -21,7 +21,7 @@ from graphflow.checkpoint.frames import (
     unpack_snapshot,
 )
 from graphflow.checkpoint.protocol import Branch, Checkpointer, Operation, StoredFrame
-from graphflow.checkpoint.records import Frame, Row
+from graphflow.checkpoint.records import NOTHING, Frame, Row
 from graphflow.errors import CorruptCheckpointError, UnknownCheckpointError
 from graphflow.state.deltas import Folder
 
@@ -48,6 +48,8 @@ class Checkpoint(NamedTuple):
     """Bytes replayed to get here."""
     newest_seq: int
     """The newest frame of all branches of the thread."""
+    upgraded: Mapping[str, Any] = NOTHING
+    """Values that are not what is stored, because the program has changed: to be stored next."""
 
 
 def load(

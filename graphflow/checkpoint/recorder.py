@@ -23,7 +23,7 @@ from graphflow.checkpoint.protocol import (
     Operation,
     StoredFrame,
 )
-from graphflow.checkpoint.records import Commit, Frame, Row, RowKind
+from graphflow.checkpoint.records import NOTHING, Commit, Frame, Row, RowKind
 from graphflow.state.deltas import APPEND, DROP, PUT, SET, SPLICE, Op
 from graphflow.types import Send
 
@@ -63,6 +63,8 @@ class Recorder:
         self.name = name
         self.lease: Lease | None = None
         """What must be held for a commit to be stored; None: nothing."""
+        self.upgraded = base.upgraded if base else NOTHING
+        """Values that the next frame stores before what it changes."""
         self.branch: Branch | None = base.branch if base else None
         self.head = base.branch.head if base else -1
         self.chain_cost = base.chain_cost if base else 0
@@ -152,6 +154,10 @@ class Recorder:
     def _packed(self, frame: Frame) -> StoredFrame:
         try:
             delta = self.comparer.compared(frame.delta)
+            if self.upgraded:
+                first = {key: ((SET, value),) for key, value in self.upgraded.items()}
+                delta = {**first, **{key: (*first.get(key, ()), *delta[key]) for key in delta}}
+                self.upgraded = NOTHING
             if delta is not frame.delta:
                 frame = frame._replace(delta=delta)
             return pack_frame(self.codec, frame)

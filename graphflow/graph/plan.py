@@ -97,6 +97,8 @@ class Plan:
     """Whether the state is one value without keys."""
     entry: str | None = None
     """Of an entrypoint: its only node."""
+    upgrade: Any = None
+    """The `Upgrade` for what earlier versions of the program stored."""
 
     def initial(self) -> Values:
         """Return the state before any write; no two callers get the same containers."""
@@ -108,7 +110,7 @@ class Plan:
         return self.nodes[START]
 
 
-def make_plan(declaration: Declaration) -> Plan:
+def make_plan(declaration: Declaration, upgrade: Any = None) -> Plan:
     """Work out a validated declaration."""
     channels = _channels(declaration)
     readers = _Readers(declaration.state, channels)
@@ -138,6 +140,7 @@ def make_plan(declaration: Declaration) -> Plan:
         defers=any(spec.defer for spec in declaration.nodes.values()),
         is_root=ROOT in channels,
         entry=declaration.entry,
+        upgrade=upgrade,
     )
 
 

@@ -194,6 +194,17 @@ def _hints(declared: Any) -> dict[str, Any]:
         ) from error
 
 
+def key_annotations(declared: Any) -> dict[str, Any]:
+    """Return what each key of a declaration is annotated with, without what only marks it."""
+    if not is_annotated_class(declared):
+        return {ROOT: declared}
+    hints = {key: _bare(hint) for key, hint in _hints(declared).items() if not _managed(hint)}
+    return {
+        key: get_args(hint)[0] if get_origin(hint) is Annotated else hint
+        for key, hint in hints.items()
+    }
+
+
 def _field_hint(field: Any) -> Any:
     return Annotated[(field.annotation, *field.metadata)] if field.metadata else field.annotation
 

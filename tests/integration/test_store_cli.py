@@ -298,3 +298,39 @@ def test_erased_threads_are_in_the_file_no_more(cli, folder):
     assert b"Approve?" in (folder / "shop.db").read_bytes()
     assert cli("delete", "shop.db", "a", "b", "--yes", "--erase").status == 0
     assert b"Approve?" not in (folder / "shop.db").read_bytes()
+
+
+VERSION_2 = """
+import operator
+from typing import Annotated, Any, TypedDict
+from graphflow import START, StateGraph, Upgrade
+
+class State(TypedDict):
+    orders: Annotated[list[Any], operator.add]
+    total: int
+
+def graph():
+    nodes = [("order", lambda state: None), ("decide", lambda state: None)]
+    return StateGraph(State).add_sequence(nodes).add_edge(START, "order")
+
+app = graph().compile()
+mended = graph().compile(upgrade=Upgrade(renamed={"approve": "decide"}))
+"""
+
+
+def test_an_upgrade_is_tried_on_all_threads_before_it_is_made(cli, folder):
+    (folder / "version_2.py").write_text(VERSION_2)
+    told = cli("check-upgrade", "shop.db", "version_2:app")
+    assert told.status == 1
+    assert "waits to run 'approve', which is no node" in told.out
+    assert told.out.splitlines()[-1] == "2 threads compared, 2 problems"
+    assert cli("check-upgrade", "shop.db", "version_2:mended").status == 0
+    found = cli("check-upgrade", "shop.db", "version_2:app", "a", "--json").json
+    assert [each["is_problem"] for each in found] == [True]
+
+
+@pytest.mark.parametrize("graph", ["version_2", "nothing:app", "json:dumps", "json:nothing"])
+def test_what_is_no_graph_is_told(cli, graph):
+    told = cli("check-upgrade", "shop.db", graph)
+    assert told.status == 1
+    assert graph in told.err

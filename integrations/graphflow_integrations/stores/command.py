@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from graphflow.checkpoint.codec_errors import CodecError
 from graphflow.errors import CheckpointError
-from graphflow_integrations.stores import looking, moving, tidying
+from graphflow_integrations.stores import looking, moving, tidying, upgrades
 from graphflow_integrations.stores.opening import opened
 from graphflow_integrations.stores.printing import complain
 
@@ -112,6 +112,12 @@ def _delete(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--erase", action="store_true", help="leave no bytes of them in its files")
 
 
+def _check_upgrade(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("graph", metavar="MODULE:NAME", help="the new version's compiled graph")
+    _threads(parser)
+    parser.add_argument("--all", action="store_true", help="also what is no problem")
+
+
 def _prune(parser: argparse.ArgumentParser) -> None:
     _threads(parser)
     parser.add_argument("--last", type=int, metavar="N", help="keep the newest N of each branch")
@@ -128,6 +134,12 @@ COMMANDS: Sequence[Command] = (
     Command("show", "show the state at a checkpoint", looking.show, _show),
     Command("report", "tell how much threads take up", looking.report, _threads),
     Command("check", "read everything and tell what is wrong", looking.check, _threads),
+    Command(
+        "check-upgrade",
+        "tell which threads could not go on with a new version of their graph",
+        upgrades.check_upgrade,
+        _check_upgrade,
+    ),
     Command("export", "write threads to a file", moving.export, _export),
     Command("import", "put the threads of a file into a store", moving.import_, _import, True),
     Command("copy", "copy a thread, also into another store", moving.copy, _copy),
