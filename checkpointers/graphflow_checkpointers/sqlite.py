@@ -2,14 +2,14 @@
 
     app = graph.compile(checkpointer=SqliteCheckpointer("agent.db"))
 
-Operations are generators of `Statement`s; `run` carries one out on the file's connection, under a
-lock. asyncio callers have theirs carried out on the store's own thread, so that the loop never
-waits for the disk; that is several times cheaper than a hop for every statement.
+Operations are generators of `Statement`s, carried out on the file's connection by one caller at a
+time, who does those of the others as well (`sqlite_group`). asyncio callers have theirs carried out
+on the store's own thread, so that the loop never waits for the disk; that is several times cheaper
+than a hop for every statement.
 """
 
 from __future__ import annotations
 
-import sqlite3
 import time
 from collections.abc import Sequence
 from functools import partial
@@ -36,6 +36,7 @@ from graphflow.errors import (
 )
 from graphflow_checkpointers import statements as sql
 from graphflow_checkpointers.sqlite_file import Contents, SqliteFile, Synchronous
+from graphflow_checkpointers.sqlite_group import Group
 from graphflow_checkpointers.statements import Statement, key, key_behind, last_key
 
 T = TypeVar("T")
@@ -77,29 +78,20 @@ class SqliteCheckpointer(Checkpointer):
         self._is_full = synchronous == "full"
         self._heads: dict[int, int] = {}
         """Heads of branches that this object has appended to: they are known to exist."""
+        self._group = Group(self._file, self._heads.clear)
 
     # -- carrying out --------------------------------------------------------------------------
 
     def run(self, operation: Operation[T]) -> T:
-        with self._file.lock:
-            execute = self._connection.execute
-            try:
-                statement = next(operation)
-                while True:
-                    cursor = execute(*statement)
-                    done = cursor.fetchall() if cursor.description else cursor.rowcount
-                    statement = operation.send(done)
-            except StopIteration as stop:
-                return stop.value  # type: ignore[no-any-return]  # what the operation returned
-            except BaseException as error:
-                self._heads.clear()
-                self._file.take_back()
-                if isinstance(error, sqlite3.Error):
-                    raise self._file.told(error) from error
-                raise
+        return self._group.finish(self._group.put(operation))
 
     async def arun(self, operation: Operation[T]) -> T:
-        return await self._file.aside(partial(self.run, operation))
+        ticket = self._group.put(operation)
+        try:
+            return await self._file.aside(partial(self._group.finish, ticket))
+        except BaseException:
+            self._group.drop(ticket)
+            raise
 
     def close(self) -> None:
         """Write the log back into the file and close it."""
