@@ -120,6 +120,7 @@ class StateGraph(Generic[StateT]):
         cache_policy: CachePolicy | None = None,
         timeout: Any = None,
         destinations: Mapping[str, str] | Sequence[str] | None = None,
+        effects: bool = False,
     ) -> StateGraph[StateT]:
         """Add a node and return the builder.
 
@@ -138,6 +139,8 @@ class StateGraph(Generic[StateT]):
             timeout: How long an attempt may take: seconds, a `timedelta` or a `TimeoutPolicy`; for
                 asynchronous nodes only.
             destinations: Where its Commands may go; for checks and drawings only.
+            effects: Whether it acts on the world outside: pays, sends. With durability `async` it
+                then begins only when all before it is stored.
 
         Raises:
             ValueError: The name is taken or reserved.
@@ -163,6 +166,7 @@ class StateGraph(Generic[StateT]):
             None if timeout is None else timeout_policy(timeout),
             metadata,
             target if isinstance(target, CompiledStateGraph) else None,
+            effects,
         )
         return self
 

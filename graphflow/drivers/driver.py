@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from graphflow.drivers.calling import Caller, CallFuture
 from graphflow.drivers.saving import Saver
 from graphflow.drivers.workers import AT_MOST, Workers
 from graphflow.engine.machine import Machine
+from graphflow.engine.turn import Task
 from graphflow.errors import CheckpointError
 from graphflow.runtime import RunContext
+
+NO_NODES: frozenset[str] = frozenset()
 
 
 class Driver(Caller):
@@ -31,6 +36,10 @@ class Driver(Caller):
         self.context = context
         self.saver = saver
         self.max_concurrency = max_concurrency
+        self.effects = NO_NODES
+        """Nodes that begin only when all before them is stored."""
+        if saver is not None and saver.in_background:
+            self.effects = machine.plan.effects
         self.has_ended = False
         self.callers: Workers | None = None
         """Threads for calls of tasks; apart from those of nodes, which wait for them."""
@@ -46,6 +55,10 @@ class Driver(Caller):
         if self.machine.plan.entry is not None and options.modes:
             return False
         return not self.context.is_heard and options.step_timeout is None
+
+    def must_wait(self, tasks: Sequence[Task]) -> bool:
+        """Whether one of these tasks begins only when all before it is stored."""
+        return any(task.name in self.effects for task in tasks)
 
     def let_go(self) -> None:
         """Forget each other at the end of the run, so that nothing is left for the collector."""

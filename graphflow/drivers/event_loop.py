@@ -54,7 +54,7 @@ class LoopDriver(Driver):
             BaseException: What made the run fail.
         """
         machine, inline, around = self.machine, self.is_inline, self.context.around
-        control = self.context.control
+        control, effects = self.context.control, self.effects
         try:
             while True:
                 if turn.commit is not None and self.saver is not None:
@@ -64,6 +64,9 @@ class LoopDriver(Driver):
                 if turn.status is not Status.RUNNING:
                     break
                 tasks = turn.tasks
+                if effects and self.must_wait(tasks):
+                    async with self.noting:
+                        await self.saver.asettle()  # type: ignore[union-attr]  # as in threads
                 if inline and len(tasks) == 1 and not self.running:
                     outcomes = [await self._perform(tasks[0])]
                     while self.has_called and self.arrived and isinstance(self.arrived[0], Event):

@@ -52,6 +52,7 @@ class ThreadDriver(Driver):
         """
         machine, inline, around = self.machine, self.is_inline, self.context.around
         own, perform_one, control = self.own, self._perform, self.context.control
+        effects = self.effects
         try:
             while True:
                 if around is not None and around.run.caller is None:
@@ -63,6 +64,9 @@ class ThreadDriver(Driver):
                 if turn.status is not Status.RUNNING:
                     break
                 tasks = turn.tasks
+                if effects and self.must_wait(tasks):
+                    with self.noting:
+                        self.saver.settle()  # type: ignore[union-attr]  # it has effects to wait for
                 if inline and len(tasks) == 1 and not self.running:
                     outcomes = (own.run(perform_one, tasks[0]),)
                     while self.has_called and not self.arrived.empty():

@@ -32,6 +32,8 @@ class NodeSpec:
     metadata: Mapping[str, Any] | None = None
     subgraph: Any = None
     """The compiled graph that the node is, if it is one."""
+    effects: bool = False
+    """Whether it acts on the world outside."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -97,6 +97,8 @@ class Plan:
     """Whether the state is one value without keys."""
     entry: str | None = None
     """Of an entrypoint: its only node."""
+    effects: frozenset[str] = frozenset()
+    """Nodes that act on the world outside."""
     upgrade: Any = None
     """The `Upgrade` for what earlier versions of the program stored."""
 
@@ -140,6 +142,7 @@ def make_plan(declaration: Declaration, upgrade: Any = None) -> Plan:
         defers=any(spec.defer for spec in declaration.nodes.values()),
         is_root=ROOT in channels,
         entry=declaration.entry,
+        effects=frozenset(name for name, spec in declaration.nodes.items() if spec.effects),
         upgrade=upgrade,
     )
 

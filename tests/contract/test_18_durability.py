@@ -2,6 +2,7 @@
 
 import operator
 import threading
+import time
 from typing import Annotated, Any
 
 import pytest
@@ -145,3 +146,34 @@ def test_18_b1_paused_run_is_saved(call, saver, thread, durability, count):
     call.invoke(app, {"log": []}, thread, durability=durability)
     history = call.history(app, thread)
     assert (history[0].next, len(history)) == (("b",), count)
+
+
+class Slow(SqliteCheckpointer):
+    """A checkpointer that takes its time, and tells when a frame is stored."""
+
+    stored: list[int]
+
+    def append(self, branch: Any, head: int, frames: Any, **options: Any) -> Any:
+        time.sleep(0.02)
+        yield from super().append(branch, head, frames, **options)
+        self.stored += [frame.seq for frame in frames]
+
+
+@pytest.mark.parametrize("is_wide", [False, True])
+def test_18_b1_async_lets_no_node_with_effects_begin_before_all_is_stored(
+    call, tmp_path, thread, is_wide
+):
+    with Slow(tmp_path / "threads.db") as saver:
+        saver.stored = []
+        seen: list[list[int]] = []
+
+        def pay(_: State) -> None:
+            seen.append(list(saver.stored))
+
+        graph = StateGraph(State).add_node("a", lambda _: None).add_node("b", lambda _: None)
+        graph.add_node("pay", pay, effects=True).add_edge(START, "a")
+        graph.add_edge("a", "pay").add_edge("pay", "b")
+        if is_wide:
+            graph.add_edge("a", "b")
+        call.invoke(graph.compile(checkpointer=saver), {"log": []}, thread, durability="async")
+    assert seen == [[0, 1, 2]]
