@@ -175,7 +175,7 @@ class Story:
 
     def _calls_done(self) -> Iterator[str]:
         store, codec = self.store, self.app.codec
-        for scope in store.scopes:
+        for scope in store.seen_scopes:
             newest = store.run(load(store, codec, "t", scope))
             for row in newest.rows if newest is not None else ():
                 if row.kind is RowKind.CALL:
