@@ -112,7 +112,7 @@ class Story:
         self, driver: Driver, policy: Policy = all_at_once, given: Any = INPUT, config: Any = THREAD
     ) -> Story:
         """Run, and go on after every question, failure and crash, until nothing is left to do."""
-        for _ in range(150):
+        for _ in range(1000):
             stopped = self.run(driver, given, config)
             given, config = self.next_input(policy, stopped), THREAD
             if given is ENDED:
