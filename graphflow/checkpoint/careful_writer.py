@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime, time
 from typing import Any
 
-from graphflow.checkpoint.codec_errors import NotStorable
+from graphflow.checkpoint.codec_errors import NotStorable, shown
 from graphflow.checkpoint.msgpack_pure import MAX_DEPTH, array_header, ext_header, map_header
 from graphflow.checkpoint.registry import Pack, Registry, Write
 from graphflow.checkpoint.stored_forms import form_of
@@ -183,9 +183,9 @@ def _parts(value: Any, registry: Registry) -> Iterable[tuple[str, Any]]:
 
 def _pairs(value: dict[Any, Any]) -> Iterator[tuple[str, Any]]:
     for key, part in value.items():
-        yield f"[{key!r}]", part
+        yield f"[{shown(key)}]", part
     for key in value:
-        yield f"(key {key!r})", key
+        yield f"(key {shown(key)})", key
 
 
 def advice(kind: type) -> str:

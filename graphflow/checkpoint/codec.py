@@ -67,7 +67,13 @@ from graphflow.checkpoint.careful_writer import (
     explain,
     holds_buffer,
 )
-from graphflow.checkpoint.codec_errors import CodecError, CorruptData, NotStorable, UnknownType
+from graphflow.checkpoint.codec_errors import (
+    CodecError,
+    CorruptData,
+    NotStorable,
+    UnknownType,
+    shown,
+)
 from graphflow.checkpoint.registry import Pack, Registry, Write, registry
 
 _NATIVE_LEVELS = 8
@@ -248,7 +254,7 @@ class Codec:
         except CodecError:
             raise
         except Exception as error:
-            raise CorruptData(f"stored bytes cannot be read: {error!r}") from error
+            raise CorruptData(f"stored bytes cannot be read: {shown(error)}") from error
         if type(end) is not int or end != _END_VALUE:
             raise CorruptData("more bytes follow the stored value")
         return value

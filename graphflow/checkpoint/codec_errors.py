@@ -53,6 +53,14 @@ def type_name(kind: type) -> str:
     return kind.__qualname__ if module == "builtins" else f"{module}.{kind.__qualname__}"
 
 
+def shown(value: object) -> str:
+    """Return the `repr` of a value; of one that has none, as huge ints have, its type."""
+    try:
+        return repr(value)
+    except Exception:
+        return f"<{type_name(type(value))}>"
+
+
 def _refusal(reason: str, path: str, kind: type | None) -> str:
     if kind is None:
         return reason

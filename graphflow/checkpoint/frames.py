@@ -24,6 +24,7 @@ from functools import lru_cache
 from typing import Any
 
 from graphflow.checkpoint.codec import Codec
+from graphflow.checkpoint.codec_errors import shown
 from graphflow.checkpoint.protocol import StoredFrame, StoredRow
 from graphflow.checkpoint.records import (
     NOTHING,
@@ -48,6 +49,8 @@ NO_FRAME: Body = [FORMAT, 0, 0, *[None] * 8]
 """What stands before the first frame of a thread."""
 _SOURCES = {source.value: source for source in Source}
 _EMPTY = [None] * 11
+_MISREAD = (ArithmeticError, AttributeError, LookupError, StopIteration, TypeError, ValueError)
+"""What taking values for something else than they are can raise."""
 
 
 def pack_frame(codec: Codec, frame: Frame) -> StoredFrame:
@@ -171,8 +174,8 @@ def delta_of(seq: int, body: Body, before: Body | None) -> Delta:
     """
     try:
         return _delta(body, _results(body, before))
-    except (LookupError, StopIteration, TypeError, ValueError) as error:
-        raise CorruptCheckpointError(f"Frame {seq} cannot be read: {error!r}.") from error
+    except _MISREAD as error:
+        raise CorruptCheckpointError(f"Frame {seq} cannot be read: {shown(error)}.") from error
 
 
 def unpack_frame(stored: StoredFrame, body: Body, before: Body | None) -> Frame:
@@ -202,8 +205,10 @@ def unpack_frame(stored: StoredFrame, body: Body, before: Body | None) -> Frame:
             stored.created,
             () if body[10] is None else _unsettled(body[10]),
         )
-    except (LookupError, StopIteration, TypeError, ValueError) as error:
-        raise CorruptCheckpointError(f"Frame {stored.seq} cannot be read: {error!r}.") from error
+    except _MISREAD as error:
+        raise CorruptCheckpointError(
+            f"Frame {stored.seq} cannot be read: {shown(error)}."
+        ) from error
 
 
 def unpack_frames(line: Sequence[StoredFrame], bodies: Sequence[Body], before: Body) -> list[Frame]:
@@ -320,17 +325,26 @@ def _target(packed: Any) -> str | Send:
 
 def unpack_row(codec: Codec, stored: StoredRow) -> Row:
     """Decode a row. Raises as `unpack_frame` does."""
-    kind = RowKind(stored.kind)
-    value: Any = codec.decode(stored.body)
+    value = codec.decode(stored.body)
+    try:
+        kind = RowKind(stored.kind)
+        return Row(stored.place, kind, stored.number, _row_value(kind, value))
+    except _MISREAD as error:
+        raise CorruptCheckpointError(
+            f"A row of task {stored.place} cannot be read: {shown(error)}."
+        ) from error
+
+
+def _row_value(kind: RowKind, value: Any) -> Any:
     if kind is RowKind.RESULT:
         writes, targets = value
-        value = (_writes(writes), tuple(map(_target, targets)))
-    elif kind is RowKind.QUESTION:
-        value = _interrupt(value)
-    elif kind is RowKind.CALL:
+        return _writes(writes), tuple(map(_target, targets))
+    if kind is RowKind.QUESTION:
+        return _interrupt(value)
+    if kind is RowKind.CALL:
         path, name, returned = value
-        value = (tuple(path), name, returned)
-    return Row(stored.place, kind, stored.number, value)
+        return tuple(path), name, returned
+    return value
 
 
 def pack_snapshot(codec: Codec, values: Mapping[str, Any], metadata: Mapping[str, Any]) -> bytes:
@@ -339,6 +353,14 @@ def pack_snapshot(codec: Codec, values: Mapping[str, Any], metadata: Mapping[str
 
 
 def unpack_snapshot(codec: Codec, body: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Decode what `pack_snapshot` made."""
-    values, metadata = codec.decode(body)
+    """Decode what `pack_snapshot` made.
+
+    Raises:
+        CorruptCheckpointError: The bytes are no snapshot.
+        CodecError: A value in it cannot be rebuilt.
+    """
+    found = codec.decode(body)
+    if type(found) is not list or [type(part) for part in found] != [dict, dict]:
+        raise CorruptCheckpointError("A snapshot cannot be read: it is no snapshot.")
+    values, metadata = found
     return values, metadata

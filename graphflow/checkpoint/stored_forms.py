@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable
 from enum import Enum, Flag
 from typing import Any
 
-from graphflow.checkpoint.codec_errors import CorruptData, UnknownType, type_name
+from graphflow.checkpoint.codec_errors import CorruptData, UnknownType, shown, type_name
 from graphflow.checkpoint.field_forms import (
     DataclassForm,
     Form,
@@ -119,7 +119,7 @@ class BuiltinForm(Form):
             return ()
         plain = _BUILTIN_PARTS[self.base](value)
         pairs = plain.items() if type(plain) is dict else enumerate(plain)
-        return [(f"[{key!r}]", part) for key, part in pairs]
+        return [(f"[{shown(key)}]", part) for key, part in pairs]
 
 
 class HookForm(Form):

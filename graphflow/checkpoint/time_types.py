@@ -31,7 +31,10 @@ def is_told_by_iso(value: Any) -> bool:
         return False
     if zone is None or zone is timezone.utc:  # noqa: UP017 - the object, by its own name
         return True
-    return type(zone) is timezone and len(zone.__getinitargs__()) == 1  # type: ignore[attr-defined]
+    if type(zone) is not timezone or len(zone.__getinitargs__()) > 1:  # type: ignore[attr-defined]
+        return False
+    offset = abs(zone.utcoffset(None))
+    return not offset or offset >= timedelta(seconds=1)  # Python reads +00:00:00.5 as UTC
 
 
 def write_moment(value: Any, pack: Pack) -> bytes:

@@ -17,7 +17,7 @@ from graphflow.checkpoint.frames import (
     unpack_row,
     unpack_snapshot,
 )
-from graphflow.checkpoint.protocol import StoredFrame
+from graphflow.checkpoint.protocol import StoredFrame, StoredRow
 from graphflow.checkpoint.records import Frame, Pending, Row, RowKind, Settled, Source
 from graphflow.state.deltas import APPEND, CLEAR, DROP, PUT, SET, SPLICE
 from graphflow.types import START, Interrupt
@@ -134,6 +134,26 @@ def test_a_frame_of_a_later_format_is_refused() -> None:
 def test_what_is_no_frame_is_told_with_its_number(body: object) -> None:
     with pytest.raises(CorruptCheckpointError, match="Frame 3"):
         read(StoredFrame(3, 0.0, CODEC.encode(body)), ())
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"), [(0, 5), (0, [[1], []]), (1, []), (4, [1, "task", None]), (99, None)]
+)
+def test_what_is_no_row_is_told_with_its_task(kind: int, value: object) -> None:
+    with pytest.raises(CorruptCheckpointError, match="row of task 7"):
+        unpack_row(CODEC, StoredRow(7, kind, 0, CODEC.encode(value)))
+
+
+@pytest.mark.parametrize("value", [5, None, [{}], [[], {}], [{}, {}, {}], {"a": 1, "b": 2}])
+def test_what_is_no_snapshot_is_told(value: object) -> None:
+    with pytest.raises(CorruptCheckpointError, match="no snapshot"):
+        unpack_snapshot(CODEC, CODEC.encode(value))
+
+
+def test_damage_is_told_also_where_it_cannot_be_shown() -> None:
+    frame = StoredFrame(3, 0.0, CODEC.encode([1, 10**5000, 0]))
+    with pytest.raises(CorruptCheckpointError, match="Frame 3 cannot be read: <KeyError>"):
+        unpack_frame(frame, open_frames(CODEC, [frame])[0], None)
 
 
 def test_a_value_without_exact_form_is_refused() -> None:
