@@ -218,7 +218,7 @@ class _Reader:
 def _parts(line: bytes) -> list[Any]:
     if not line.endswith(b"\n"):
         raise ValueError("it is cut off")
-    parts = json.loads(line)
+    parts = json.loads(line.decode("ascii"))  # of bytes, JSON guesses the encoding and imports it
     if type(parts) is not list or not parts or type(parts[0]) is not str:
         raise ValueError("it is no list that begins with a word")
     return parts

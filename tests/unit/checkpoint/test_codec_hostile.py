@@ -1,6 +1,8 @@
-"""Bytes that somebody made up cost a CodecError, and nothing else happens."""
+"""Bytes that somebody made up cost a CodecError, and nothing else happens.
 
-import random
+Hundreds of thousands of changed ones: tests/property/test_mutations.py.
+"""
+
 import resource
 import subprocess
 import sys
@@ -10,7 +12,7 @@ import ormsgpack
 import pytest
 
 from graphflow.checkpoint.codec import Codec, is_safe
-from graphflow.checkpoint.codec_errors import CodecError, CorruptData, UnknownType
+from graphflow.checkpoint.codec_errors import CorruptData, UnknownType
 from graphflow.checkpoint.msgpack_pure import ext_header, packb
 
 SEEDS = """
@@ -72,34 +74,6 @@ def mutated(data, dice):
         else: data[at:at] = data[dice.randrange(len(data) or 1):][:dice.randint(1, 30)]
     return bytes(data)
 """
-
-
-def prepared(pure):
-    """Return a codec with some classes, stored values of every kind, and the mutator."""
-    place: dict = {"pure": pure, "__name__": __name__}
-    exec(SEEDS, place)
-    exec(MUTATE, place)
-    return place["codec"], place["seeds"], place["mutated"]
-
-
-@pytest.mark.filterwarnings("ignore::FutureWarning:re", "ignore:.*set.*:FutureWarning")
-@pytest.mark.parametrize("pure", [False, True], ids=["native", "pure"])
-def test_twenty_thousand_mutations_raise_nothing_but_codec_errors(pure):
-    codec, seeds, mutated = prepared(pure)
-    seed = random.randrange(2**32)
-    dice = random.Random(seed)
-    outcomes = {True: 0, False: 0}
-    for _ in range(20_000):
-        data = mutated(dice.choice(seeds), dice)
-        try:
-            codec.decode(data)
-            outcomes[True] += 1
-        except CodecError:
-            outcomes[False] += 1
-        except BaseException:
-            print(f"seed {seed}, data {data!r}")
-            raise
-    assert min(outcomes.values()) > 500
 
 
 def test_hostile_bytes_cause_no_import_no_execution_and_open_no_file():

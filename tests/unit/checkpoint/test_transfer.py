@@ -249,6 +249,13 @@ def test_a_file_that_was_made_up_is_refused_whatever_its_checksum_says(line):
         list(read_threads(lines))
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16-be", "utf-32-be", "utf-8-sig"])
+def test_a_line_that_is_not_ascii_is_refused_and_its_encoding_never_guessed(encoding):
+    line = '["graphflow-thread",1,"ü"]'.encode(encoding) + b"\n"
+    with pytest.raises(CorruptCheckpointError, match="'ascii' codec"):
+        list(read_threads([line]))
+
+
 class Failing(SqliteCheckpointer):
     """Fails with the third branch."""
 
