@@ -136,8 +136,9 @@ class SqliteFile:
 
     def take_back(self) -> None:
         """Undo the open transaction, if there is one, and be as durable as ever."""
-        if self.connection.in_transaction:
-            self.connection.execute("ROLLBACK")
+        with suppress(sqlite3.Error):  # what was wrong before is told
+            if self.connection.in_transaction:
+                self.connection.execute("ROLLBACK")
         with suppress(sqlite3.Error):  # a connection that is closed
             self._be_durable()
 

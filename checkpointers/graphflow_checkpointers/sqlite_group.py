@@ -96,6 +96,8 @@ class Group:
     def _work_off(self) -> None:
         """Do all that is queued; with the lock held."""
         queue, commits = self._queue, list[Ticket[Any]]()
+        if self._file.connection.in_transaction:  # one that could not be taken back
+            self._clear_up()
         alone = len(queue) == 1
         while queue and len(commits) < AT_MOST:
             ticket = queue.popleft()
@@ -114,6 +116,13 @@ class Group:
             self._alone(commits[0])
         elif commits:
             self._together(commits)
+
+    def _clear_up(self) -> None:
+        try:
+            self._execute("ROLLBACK")
+        except sqlite3.Error as error:  # goes to whoever waits
+            self._take_back(tuple(self._queue), error)
+            self._queue.clear()
 
     def _alone(self, ticket: Ticket[Any]) -> None:
         execute, operation, statement = self._execute, ticket.operation, ticket.first
