@@ -216,6 +216,8 @@ class Wire:
         cut_at: What the client says (part of a statement) when its connection is to be cut; once.
         arrives: Whether the server still gets it and carries it out.
         meanwhile: Called when the connection is cut, before the client hears of it.
+        left: After how many more round trips the connection is cut, instead; None: never.
+        lasts: Whether the server cannot be reached from then on, until `is_down` is false.
     """
 
     def __init__(self, host: str, port: int) -> None:
@@ -223,6 +225,9 @@ class Wire:
         self.cut_at: bytes | None = None
         self.arrives = True
         self.meanwhile: Callable[[], object] = lambda: None
+        self.left: int | None = None
+        self.lasts = False
+        self.is_down = self.has_cut = False
         self._server = (host, port)
         self._door = socket.create_server(("127.0.0.1", 0))
         self.port = self._door.getsockname()[1]
@@ -248,6 +253,9 @@ class Wire:
         with suppress(OSError):
             while True:
                 client = self._door.accept()[0]
+                if self.is_down:
+                    client.close()
+                    continue
                 server = socket.create_connection(self._server, 10)
                 thread = threading.Thread(target=self._carry, args=(client, server), daemon=True)
                 self._threads.append(thread)
@@ -263,16 +271,23 @@ class Wire:
                     said = key.fileobj.recv(1 << 20)  # type: ignore[union-attr]
                     if not said:
                         return
-                    if key.fileobj is client and self.cut_at is not None and self.cut_at in said:
+                    if key.fileobj is client and self._is_cut(said, hears is server):
                         self._cut(server, said)
                         return
                     self.trips += key.fileobj is client and hears is server
                     hears = key.fileobj  # type: ignore[assignment]
                     (server if key.fileobj is client else client).sendall(said)
 
+    def _is_cut(self, said: bytes, is_trip: bool) -> bool:
+        if self.left is not None and is_trip:
+            self.left -= 1
+        is_due = self.left is not None and self.left < 0
+        return self.is_down or is_due or (self.cut_at is not None and self.cut_at in said)
+
     def _cut(self, server: socket.socket, said: bytes) -> None:
-        self.cut_at = None
-        if self.arrives:
+        arrives, self.cut_at, self.left = self.arrives and not self.is_down, None, None
+        self.is_down, self.has_cut = self.lasts, True
+        if arrives:
             server.sendall(said)
             server.recv(1 << 20)
         server.close()

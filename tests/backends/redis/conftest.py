@@ -74,6 +74,8 @@ class Server:
 class Proxy:
     """Stands between clients and a server, and can lose an answer: the connection breaks instead.
 
+    Requests can be lost as well, and the server stay out of reach from then on.
+
     Args:
         port: The server's; it may change, for connections to come.
     """
@@ -86,20 +88,49 @@ class Proxy:
         self._lock = threading.Lock()
         self._answers_left: int | None = None
         self._then: Callable[[], object] = bool
+        self._of_answers = True
+        self._breaks = True
+        self._lasts = False
+        self._is_down = False
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._sockets = [self._listener]
         self.url = f"redis://127.0.0.1:{self._listener.getsockname()[1]}/0"
         threading.Thread(target=self._accept, daemon=True).start()
 
-    def lose(self, number: int = 0, then: Callable[[], object] = bool) -> None:
-        """Lose the answer that comes after so many others; do something before it is missed."""
+    def lose(
+        self,
+        number: int = 0,
+        then: Callable[[], object] = bool,
+        *,
+        of_answers: bool = True,
+        breaks: bool = True,
+        lasts: bool = False,
+    ) -> None:
+        """Lose the answer that comes after so many others; do something before it is missed.
+
+        Args:
+            number: How many come before it.
+            then: What is done before it is missed.
+            of_answers: Whether it is an answer; else a request, which does not arrive.
+            breaks: Whether it is lost; else something is done, no more.
+            lasts: Whether the server is out of reach from then on, until `repair`.
+        """
         with self._lock:
             self.has_lost, self._answers_left, self._then = False, number, then
+            self._of_answers, self._breaks, self._lasts = of_answers, breaks, lasts
+
+    def repair(self) -> None:
+        """Lose nothing any more."""
+        with self._lock:
+            self._answers_left, self._is_down = None, False
 
     def _accept(self) -> None:
         with suppress(OSError):  # closed
             while True:
                 client, _ = self._listener.accept()
+                if self._is_down:
+                    client.close()
+                    continue
                 server = socket.create_connection(("127.0.0.1", self.server_port))
                 self._sockets += client, server
                 for way in ((client, server, False), (server, client, True)):
@@ -108,24 +139,24 @@ class Proxy:
     def _carry(self, source: socket.socket, target: socket.socket, is_answer: bool) -> None:
         with suppress(OSError):
             while data := source.recv(1 << 16):
-                if is_answer and self._is_lost():
+                if self._is_lost(is_answer):
                     break
                 target.sendall(data)
         for end in (source, target):
             with suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
 
-    def _is_lost(self) -> bool:
+    def _is_lost(self, is_answer: bool) -> bool:
         with self._lock:
-            self.answers += 1
-            if self._answers_left is None:
-                return False
+            self.answers += is_answer
+            if self._answers_left is None or is_answer is not self._of_answers:
+                return self._is_down
             self._answers_left -= 1
             if self._answers_left >= 0:
                 return False
-            self._answers_left, self.has_lost = None, True
+            self._answers_left, self.has_lost, self._is_down = None, True, self._lasts
         self._then()
-        return True
+        return self._breaks
 
     def close(self) -> None:
         """Break all connections."""
@@ -182,12 +213,23 @@ def start_server(tmp_path: Path) -> Iterator[Callable[..., Server]]:
 
 
 @pytest.fixture
-def proxy(url: str) -> Iterator[Proxy]:
+def make_proxy() -> Iterator[Callable[[int], Proxy]]:
+    """Put a proxy in front of the server on a port."""
+    made: list[Proxy] = []
+
+    def make(port: int) -> Proxy:
+        made.append(Proxy(port))
+        return made[-1]
+
+    yield make
+    for proxy in made:
+        proxy.close()
+
+
+@pytest.fixture
+def proxy(url: str, make_proxy: Callable[[int], Proxy]) -> Proxy:
     """A proxy in front of the run's server."""
-    port = redis.Redis.from_url(url).connection_pool.connection_kwargs["port"]
-    proxy = Proxy(port)
-    yield proxy
-    proxy.close()
+    return make_proxy(redis.Redis.from_url(url).connection_pool.connection_kwargs["port"])
 
 
 @pytest.fixture(scope="session")

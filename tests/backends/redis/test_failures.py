@@ -6,7 +6,6 @@ import asyncio
 import operator
 import signal
 from collections.abc import Callable, Iterator
-from functools import partial
 from itertools import count
 from typing import Annotated, Any, TypedDict
 
@@ -15,15 +14,11 @@ import pytest
 from graphflow import (
     START,
     AlreadyAnswered,
-    CheckpointConflict,
     CheckpointError,
-    Command,
     CompiledStateGraph,
     HeadMoved,
-    MemoryCheckpointer,
     StateGraph,
     StoreFullError,
-    interrupt,
 )
 from graphflow.checkpoint.protocol import MAIN, Branch, Operation
 from graphflow.testing.material import BODY, answer, result, stored
@@ -310,61 +305,3 @@ def test_everything_that_is_read_can_be_read_again(
         proxy.lose()
         assert store.run(look()) == expected
         assert proxy.has_lost
-
-
-# -- whole runs --------------------------------------------------------------------------------
-
-
-def asking() -> StateGraph[State]:
-    """Return a graph with tasks side by side, one of which asks twice."""
-
-    def asks(state: State) -> Any:
-        return {"log": [f"asks: {interrupt('one')}, {interrupt('two')}"]}
-
-    graph = line(("first", writes("first"))).add_node("asks", asks)
-    graph.add_node("quick", writes("quick")).add_node("end", writes("end"))
-    graph.add_edge("first", "asks").add_edge("first", "quick")
-    return graph.add_edge(["asks", "quick"], "end")
-
-
-def play(store: Any, run: Any, watcher: Any, *passing: type[Exception]) -> list[str]:
-    """Run to the end, answering what is asked; return what the thread holds then.
-
-    A run that failed in passing is gone on with, from what another store of the same threads sees.
-    """
-    app, states = asking().compile(store), asking().compile(watcher)
-    given: Any = {"log": ["input"]}
-    for _ in range(20):
-        try:
-            found = run(app, given)
-        except passing as error:
-            if isinstance(error, CheckpointConflict):
-                raise  # with whom? nobody else was there
-            given = None if states.get_state(THREAD).values else {"log": ["input"]}
-            continue
-        questions = found.get("__interrupt__")
-        if not questions:
-            log: list[str] = states.get_state(THREAD).values["log"]
-            return log
-        given = Command(resume={asked.id: f"answer to {asked.value}" for asked in questions})
-    raise AssertionError("the run does not end")
-
-
-@either
-@pytest.mark.parametrize("durability", ["sync", "async"])
-@pytest.mark.parametrize("patience", [30.0, 0.0])
-def test_a_run_ends_as_ever_whichever_answer_is_lost(
-    proxy: Any, prefix: str, other: RedisCheckpointer, run: Any, patience: float, durability: str
-) -> None:
-    memory = MemoryCheckpointer()
-    expected = play(memory, run, memory)
-    passing = () if patience else (CheckpointError,)
-    with RedisCheckpointer(proxy.url, prefix=prefix, patience=patience) as store:
-        for number in count():
-            proxy.lose(number)
-            ending = play(store, partial(run, durability=durability), other, *passing)
-            assert ending == expected, f"answer {number} was lost"
-            if not proxy.has_lost:
-                break
-            other.run(other.remove_thread("t"))
-    assert number > 15
