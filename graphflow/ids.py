@@ -8,8 +8,9 @@ task of the same checkpoint has the same id in every process and every replay.
 
 from __future__ import annotations
 
+import re
 from hashlib import blake2b
-from typing import NewType
+from typing import Final, NewType
 
 ThreadId = NewType("ThreadId", str)
 """What the user calls a thread, as text."""
@@ -17,6 +18,10 @@ BranchId = NewType("BranchId", int)
 """The store's own number of a branch."""
 CheckpointId = NewType("CheckpointId", str)
 """`{seq:010d}-{ordinal}`: the frame's number, then the number of its branch in the thread."""
+
+FRAMES: Final = 1 << 28
+"""So many can a thread have: their numbers are below this in every store."""
+_CHECKPOINT_ID: Final = re.compile(r"[0-9]{1,10}-[0-9]{1,9}")
 
 
 def checkpoint_id(seq: int, ordinal: int) -> CheckpointId:
@@ -26,10 +31,10 @@ def checkpoint_id(seq: int, ordinal: int) -> CheckpointId:
 
 def parse_checkpoint_id(text: str) -> tuple[int, int] | None:
     """Return `(seq, ordinal)`, or None when `text` was never a checkpoint id."""
-    seq, _, ordinal = text.partition("-")
-    if seq.isdecimal() and ordinal.isdecimal():
-        return int(seq), int(ordinal)
-    return None
+    if _CHECKPOINT_ID.fullmatch(text) is None:
+        return None
+    seq, ordinal = map(int, text.split("-"))
+    return (seq, ordinal) if seq < FRAMES else None
 
 
 def digest(*parts: str) -> str:

@@ -45,6 +45,17 @@ def place_of(config: Config) -> Place:
     )
 
 
+def check_branch(name: str) -> None:
+    """Refuse what no branch can be called.
+
+    Raises:
+        ValueError: It is empty, or no text.
+    """
+    if not name or not isinstance(name, str):
+        raise ValueError(f"A new branch needs a name, got {name!r}; None makes one up.")
+    _text(name, "The name")
+
+
 def _text(value: Any, key: str) -> str:
     text = "" if value is None else str(value)
     if key == "thread_id" and not text:

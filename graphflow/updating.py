@@ -27,7 +27,7 @@ from graphflow.errors import InvalidUpdateError, UnknownCheckpointError
 from graphflow.graph.plan import Plan
 from graphflow.ids import run_identity, task_id
 from graphflow.opening import fork, fork_frame, is_past, load_claimed, recorder_for, start_at
-from graphflow.places import Place
+from graphflow.places import Place, check_branch
 from graphflow.runtime import RunContext, TaskContext
 from graphflow.types import COPY, END, INPUT, START, Config, Final, StateUpdate
 from graphflow.upgrading import adopted
@@ -264,7 +264,12 @@ def begin_branch(
         place: Which checkpoint; with a `step` the head from which it is looked for.
         step: The newest checkpoint of this step on the way to `place`; None: `place` itself.
         name: The branch's name; None: one is made up.
+
+    Raises:
+        ValueError: No branch can be called that.
     """
+    if name is not None:
+        check_branch(name)
     if step is not None:
         thread = yield from read_thread(store, codec, place.thread, place.scope)
         place = place._replace(at=place_of_step(*thread[:2], place.branch, step), branch=None)
@@ -273,7 +278,7 @@ def begin_branch(
     )
     if base is None:
         raise UnknownCheckpointError(f"Thread {place.thread!r} has no checkpoint to fork from.")
-    name = name or f"fork-{base.newest_seq + 1}"
+    name = f"fork-{base.newest_seq + 1}" if name is None else name
     yield from fork(store, codec, place, base, name, with_frame=True)
     return name
 

@@ -15,10 +15,12 @@ def check_name(name: object) -> None:
     """Refuse a node name that the engine needs for itself.
 
     Raises:
-        ValueError: The name is reserved, empty, or has a reserved character.
+        ValueError: The name is reserved, empty, has a reserved character, or is no text.
     """
     if not isinstance(name, str) or not name:
         raise ValueError(f"Node name must be a non-empty string, got {name!r}.")
+    if not name.isascii() and any("\ud800" <= character <= "\udfff" for character in name):
+        raise ValueError(f"Node name {name!r} has a lone surrogate, which is no character.")
     is_generated = name.startswith("__error_handler__") or name in (START, END)
     if is_generated or (name.startswith("__") and name.endswith("__")):
         raise ValueError(f"Node `{name}` is reserved.")
