@@ -9,7 +9,7 @@ import pytest
 
 from graphflow_checkpointers.postgres import PostgresCheckpointer
 
-from ...conformance.faults import Drive, at_exit, blocking, check_every_call, on_loop
+from ...conformance.faults import Drive, blocking, check_every_call, on_loop
 
 Ask = Callable[..., list[Any]]
 
@@ -45,7 +45,6 @@ class Cuts:
     [
         pytest.param(True, False, blocking, id="one"),
         pytest.param(False, True, on_loop, id="all from one on"),
-        pytest.param(False, False, at_exit, id="one, saving at the exit"),
     ],
 )
 def test_a_run_whose_wire_is_cut_at_its_nth_word_goes_on_to_the_same_end(
@@ -101,9 +100,8 @@ def disk(store: PostgresCheckpointer, sql: Ask) -> Iterator[Disk]:
     sql("DROP SEQUENCE rows_made; DROP SEQUENCE rows_left")
 
 
-@pytest.mark.parametrize("drive", [blocking, on_loop])
 def test_a_disk_that_is_full_at_any_row_is_told_and_the_run_goes_on(
-    dsn: str, store: PostgresCheckpointer, disk: Disk, drive: Drive
+    dsn: str, store: PostgresCheckpointer, disk: Disk
 ) -> None:
     with PostgresCheckpointer(dsn) as watcher:
-        assert check_every_call(store, watcher, drive, disk, "no space left") > 15
+        assert check_every_call(store, watcher, blocking, disk, "no space left") > 15
