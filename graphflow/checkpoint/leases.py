@@ -35,6 +35,9 @@ IDLE_SECONDS: Final = 1.0
 class Claim:
     """One run's right to its branch, and the memory of having it.
 
+    What it knows of processes is in `place`, `is_over`, `hold` and `let_go`: the simulation has
+    processes of its own.
+
     Args:
         store: Where the branch is.
     """
@@ -53,10 +56,11 @@ class Claim:
         Raises:
             ThreadBusy: Somebody else is running on it.
         """
-        lease = _drawn(thread, branch)
-        _hold(self, lease)
+        lease = _drawn(thread, branch, self.place())
+        self.lease = lease
+        self.hold(lease)
         holder = yield from self.store.claim(lease, self.store.lease_seconds)
-        if holder is not None and is_over(holder.owner):
+        if holder is not None and self.is_over(holder.owner):
             holder = yield from self.store.claim(lease, self.store.lease_seconds, over=holder.owner)
         if holder is not None:
             self.forget()
@@ -64,16 +68,16 @@ class Claim:
 
     def release(self) -> Operation[None] | None:
         """Return what gives the branch back; None: it is not held."""
-        lease, self.lease = self.lease, None
+        lease = self.lease
         if lease is None:
             return None
-        _held.pop(lease.fence, None)
+        self.forget()
         return self.store.release(lease)
 
     def forget(self) -> None:
         """Hold the lease no longer; in the store it stands for nobody from now on."""
         if self.lease is not None:
-            _held.pop(self.lease.fence, None)
+            self.let_go(self.lease)
             self.lease = None
 
     def check(self) -> None:
@@ -93,11 +97,29 @@ class Claim:
             with suppress(CheckpointError):  # the next beat tries again, and the lease may yet end
                 self.is_lost = not self.store.run(self.store.renew(lease, seconds))
 
+    # -- what it knows of processes --------------------------------------------------------------
+
+    def place(self) -> str:
+        """Return the part of an owner's name that stands for this process."""
+        return own_place()
+
+    def is_over(self, owner: str) -> bool:
+        """Whether an owner is known to be gone."""
+        return is_over(owner)
+
+    def hold(self, lease: Lease) -> None:
+        """Note that this process has a lease, which is to be renewed."""
+        _hold(self, lease)
+
+    def let_go(self, lease: Lease) -> None:
+        """Note that this process has a lease no more."""
+        _held.pop(lease.fence, None)
+
 
 def erase(store: Checkpointer, thread: str) -> Operation[None]:
     """Remove a thread, and have whoever runs in it refused from now on."""
     names = {MAIN, *(branch.name for branch in (yield from store.branches(thread)))}
-    leases = [_drawn(thread, name) for name in sorted(names)]
+    leases = [_drawn(thread, name, own_place()) for name in sorted(names)]
     for lease in leases:
         while (holder := (yield from store.claim(lease, store.lease_seconds))) is not None:
             yield from store.claim(lease, store.lease_seconds, over=holder.owner)
@@ -106,9 +128,9 @@ def erase(store: Checkpointer, thread: str) -> Operation[None]:
         yield from store.release(lease)
 
 
-def _drawn(thread: str, branch: str) -> Lease:
+def _drawn(thread: str, branch: str, place: str) -> Lease:
     fence = int.from_bytes(os.urandom(8), "big") >> 1 or 1
-    return Lease(thread, branch, fence, f"{own_place()}/{fence:x}")
+    return Lease(thread, branch, fence, f"{place}/{fence:x}")
 
 
 # -- who owns --------------------------------------------------------------------------------------
@@ -182,7 +204,6 @@ _next_look = [0.0]
 
 
 def _hold(claim: Claim, lease: Lease) -> None:
-    claim.lease = lease
     claim.due = monotonic() + claim.store.lease_seconds / BEATS
     _held[lease.fence] = claim
     if not _beating:

@@ -63,6 +63,8 @@ class MemoryCheckpointer(Checkpointer):
     """Keeps threads in this process; for tests, notebooks and runs that need not survive."""
 
     is_instant: ClassVar[bool] = True
+    clock: Callable[[], float] = staticmethod(monotonic)
+    """Tells when leases end; the simulation has one of its own."""
 
     def __init__(self) -> None:
         self._lock = RLock()
@@ -70,7 +72,7 @@ class MemoryCheckpointer(Checkpointer):
         self._threads: dict[str, dict[str, list[int]]] = {}
         self._lines: dict[int, _Line] = {}
         self._leases: dict[tuple[str, str], tuple[str, float]] = {}
-        """By thread and branch: the owner, and until when, on the monotonic clock."""
+        """By thread and branch: the owner, and until when, on `clock`."""
         self._undo: list[Callable[[], object]] = []
         """What takes back the open transaction, oldest first."""
 
@@ -179,7 +181,7 @@ class MemoryCheckpointer(Checkpointer):
             raise Fenced(lease.thread, lease.branch)
 
     def claim(self, lease: Lease, seconds: float, over: str = "") -> Operation[Holder | None]:
-        now, (owner, until) = monotonic(), self._leases.get(lease[:2], NOBODY)
+        now, (owner, until) = self.clock(), self._leases.get(lease[:2], NOBODY)
         if until > now and owner not in (lease.owner, over):
             return Holder(owner, until - now)
         self._leases[lease[:2]] = (lease.owner, now + seconds)
@@ -189,7 +191,7 @@ class MemoryCheckpointer(Checkpointer):
     def renew(self, lease: Lease, seconds: float) -> Operation[bool]:
         is_held = self._leases.get(lease[:2], NOBODY)[0] == lease.owner
         if is_held:
-            self._leases[lease[:2]] = (lease.owner, monotonic() + seconds)
+            self._leases[lease[:2]] = (lease.owner, self.clock() + seconds)
         return is_held
         yield
 
