@@ -164,7 +164,7 @@ def kept() -> Scheduled:
     made.add_conditional_edges(
         "call", lambda s: "work" if s["turns"] < TURNS - 1 else "end", ["work", "end"]
     )
-    quiet = graph({"e": writes("e"), "f": writes("f")}, [(START, "e"), ("e", "f")])
+    quiet = graph({"e": writes("e")}, [(START, "e")])
     return root("kept", made, call=inside(True), other=scheduled("quiet", quiet))
 
 

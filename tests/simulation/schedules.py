@@ -23,7 +23,7 @@ from collections.abc import Callable, Generator, Sequence
 from enum import Enum
 from typing import Any, NamedTuple
 
-from graphflow import Command, MemoryCheckpointer
+from graphflow import Command, Interrupt, MemoryCheckpointer
 from graphflow.checkpoint.check import check_thread
 from graphflow.checkpoint.codec import Codec
 from graphflow.checkpoint.frames import unpack_row
@@ -55,6 +55,7 @@ from .scheduled_graphs import ANSWERS, Scheduled, given_inside, taken_outside
 THREAD = "t"
 CONFIG = {"configurable": {"thread_id": THREAD}}
 INPUT = {"log": ["input"], "turns": 0}
+GO_ON = object()
 ENDED = object()
 LEASE = 30.0
 """Seconds that a lease lasts."""
@@ -179,13 +180,17 @@ class Ledger:
         self.answered: set[tuple[int, int, int, int]] = set()
         self.answers: dict[str, str] = {}
         """By question: the answer that the store took."""
-
-    def carried_out(self, call: Call, result: Any) -> None:
-        """Note what the store has done."""
-        self.tick += 1
-        noted = getattr(self, f"_{call.verb}", None)
-        if noted is not None:
-            noted(result, *call.args, **call.named)
+        self.noting: dict[str, Callable[..., None]] = {
+            "claim": self._claim,
+            "renew": self._renew,
+            "release": self._release,
+            "create_branch": self._create_branch,
+            "append": self._append,
+            "put_rows": self._put_rows,
+            "branches": self._branches,
+            "rows": self._rows,
+        }
+        """By verb: what is noted when the store has carried it out; given its result first."""
 
     def _claim(self, result: Any, lease: Lease, seconds: float, over: str = "") -> None:
         if result is not None:
@@ -278,7 +283,7 @@ class Ledger:
                 self.bodies[branch, frame.seq] = frame.body
                 if frame is not frames[-1]:
                     self.closed[self.scopes[branch], frame.seq] = (owner, self.tick)
-        elif call.verb == "put_rows":
+        else:
             branch, head, rows, withdrawn = call.args
             kept = self.rows.setdefault((branch, head), set())
             kept.update(row[:3] for row in rows)
@@ -375,26 +380,30 @@ class Process:
             self.world.bury(self)
 
     def program(self) -> Steps:
-        world = self.world
-        while True:
+        world, given = self.world, None
+        while given is not ENDED:
             try:
-                found = yield from self.carried(load(self.wire, world.codec, THREAD))
-                given = world.given(found)
-                if given is ENDED:
-                    return
-                yield from self.run(given)
+                if given is None:  # it does not know where the thread stands
+                    found = yield from self.carried(load(self.wire, world.codec, THREAD))
+                    given = world.given(found)
+                if given is not ENDED:
+                    asked = yield from self.run(given)
+                    given = world.answering(asked) if asked else None
             except ThreadBusy as busy:
                 world.note(self, "finds the branch busy")
                 world.check_busy(busy)
+                given = None
                 self.wakes = world.elapsed + world.nap(busy.retry_after)
             except (Fenced, HeadMoved, AlreadyAnswered, StoreUnavailableError, Withdrawn) as error:
                 world.note(self, f"stops: {type(error).__name__}")
+                given = None
                 self.wakes = world.elapsed + world.nap(1.0)
             yield "begins again"
 
     def run(self, given: Any) -> Steps:
         world = self.world
         app, call = world.graph.app, world.call
+        given = None if given is GO_ON else given
         run = Run(app.plan, self.wire, app.codec, None, None, given, call, None)
         run.clock = lambda: world.elapsed
         run.claim = claim = SimulatedClaim(self)
@@ -405,7 +414,7 @@ class Process:
                 yield from self._suppressed(release)
             raise
         yield from Carriage(self, run, opened, world.graph).carry()
-        return run.result("v1")
+        return opened.machine.raised()
 
     def _opening(self, run: Run, given: Any) -> Operation[Any]:
         """Open; a program that began the thread gives its input back if it comes too late."""
@@ -732,6 +741,9 @@ class World:
             raise AssertionError(f"{violation}\n{self.describe()}") from violation
         except Exception as error:
             raise AssertionError(f"{error!r}\n{self.describe()}") from error
+        for process in self.processes_by_place.values():  # else the collector has to find all this
+            process.held.clear()
+            del process.steps
         return self
 
     def _play(self) -> None:
@@ -759,7 +771,7 @@ class World:
         ready = []
         for process in able:
             if process.sleeps_until <= elapsed:
-                for claim in [*process.held.values()]:
+                for claim in [*process.held.values()] if process.held else ():
                     if claim.due <= elapsed:
                         self._renew(process, claim)
                 if process.wakes <= elapsed:
@@ -826,10 +838,13 @@ class World:
             return INPUT
         questions = open_questions(found.rows)
         if questions:
-            dice = self.dice
-            count = 1 + int(dice.random() * len(questions))
-            return Command(resume={q.id: self._answer(q.value) for q in questions[:count]})
-        return None if found.frame.pending else ENDED
+            return self.answering(questions)
+        return GO_ON if found.frame.pending else ENDED
+
+    def answering(self, questions: Sequence[Interrupt]) -> Any:
+        """Return what answers some questions, or all."""
+        count = 1 + int(self.dice.random() * len(questions))
+        return Command(resume={q.id: self._answer(q.value) for q in questions[:count]})
 
     def _answer(self, question: str) -> str:
         if self.script is not None:
@@ -852,6 +867,15 @@ class World:
         """
         fate = self._fate(call) if self.faults else Fate.FINE
         self.log.append((self.elapsed, process.name, (call, fate)))
+        if fate is not Fate.FINE:
+            return self._disturbed(operation, call, fate)
+        done: list[Done] = []
+        result = self.memory.run(self._carrying(operation, call, done))
+        self._observe(done)
+        self._acknowledge(done)
+        return result
+
+    def _disturbed(self, operation: Operation[Any], call: Call, fate: Fate) -> Any:
         done: list[Done] = []
         result = error = None
         if fate in LATER and call.verb != "begin":
@@ -873,8 +897,7 @@ class World:
             raise StoreUnavailableError("the store does not answer")
         if error is not None:
             raise error
-        for each, _ in done:
-            self.ledger.acknowledge(each)
+        self._acknowledge(done)
         return result
 
     def _fate(self, call: Call) -> Fate:
@@ -890,19 +913,23 @@ class World:
         return OF_READS[int(dice.random() * len(OF_READS))]
 
     def _carrying(
-        self, operation: Operation[Any], call: Call, done: list[Done], is_late: bool
+        self, operation: Operation[Any], call: Call, done: list[Done], is_late: bool = False
     ) -> Operation[Any]:
         """Carry out a verb, or all from `begin` to `end`; the last result is not told yet."""
+        memory = self.memory
         is_alone = call.verb != "begin"
-        while True:
-            result = yield from getattr(self.memory, call.verb)(*call.args, **call.named)
+        if not is_alone:
+            call = operation.send(None)
+        result = None
+        while call.verb != "end":
+            result = yield from getattr(memory, call.verb)(*call.args, **call.named)
             done.append((call, result))
-            if is_alone or call.verb == "end":
-                break
+            if is_alone:
+                return result
             call = operation.send(result)
         if is_late:
             raise _Undone
-        return result
+        return None
 
     def _again(self, done: list[Done], result: Any, fate: Fate) -> tuple[Any, Any]:
         """Carry out a second time what has been done; return what the process is told."""
@@ -940,8 +967,17 @@ class World:
             calls.append((Call(verb, args, named), found))
 
     def _observe(self, done: list[Done]) -> None:
+        noting = self.ledger.noting
         for call, result in done:
-            self.ledger.carried_out(call, result)
+            noted = noting.get(call.verb)
+            if noted is not None:
+                self.ledger.tick += 1
+                noted(result, *call.args, **call.named)
+
+    def _acknowledge(self, done: list[Done]) -> None:
+        for call, _ in done:
+            if call.verb in ("append", "put_rows"):
+                self.ledger.acknowledge(call)
 
     # -- the end -------------------------------------------------------------------------------
 
