@@ -202,6 +202,12 @@ class ParentCommand(GraphSignal):
         self.command = command
 
 
+def unfit_question(error: BaseException) -> str:
+    """Return the id of the question whose answer did not fit; "": the error is another."""
+    question: str = getattr(error, "__graphflow_unfit__", "")
+    return question
+
+
 def is_invalid_resume(error: BaseException) -> bool:
     """Whether `error` says that an answer did not fit its question's `response_schema`."""
-    return bool(getattr(error, "__graphflow_invalid_resume__", False))
+    return bool(unfit_question(error))

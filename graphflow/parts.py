@@ -67,5 +67,5 @@ class _Part(TaskContext):
         )
         self.asked += 1
         if question.id in self.run.answers:
-            return checked_answer(self.run.answers[question.id], response_schema)
+            return checked_answer(self.run.answers[question.id], response_schema, question.id)
         raise self.stop((question,))

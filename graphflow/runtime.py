@@ -203,18 +203,19 @@ class TaskContext:
         """
         number = self.asked
         self.asked += 1
+        identity = digest("|".join(self.ns), str(number))
         if number < len(self.task.answers):
-            return checked_answer(self.task.answers[number], response_schema)
+            return checked_answer(self.task.answers[number], response_schema, identity)
         question = Interrupt(
             value,
-            digest("|".join(self.ns), str(number)),
+            identity,
             json_schema(response_schema),
             self.task.name,
             self.asks_in,
             self.task.id,
         )
-        if question.id in self.run.answers:
-            return checked_answer(self.run.answers[question.id], response_schema)
+        if identity in self.run.answers:
+            return checked_answer(self.run.answers[identity], response_schema, identity)
         raise self.stop((question,))
 
     def stop(self, interrupts: tuple[Interrupt, ...]) -> GraphInterrupt:
@@ -304,11 +305,16 @@ def json_schema(response_schema: Any) -> dict[str, Any] | None:
     return TypeAdapter(_adaptable(response_schema)).json_schema()
 
 
-def checked_answer(answer: Any, response_schema: Any) -> Any:
+def checked_answer(answer: Any, response_schema: Any, question: str) -> Any:
     """Return `answer` as the declared type.
 
+    Args:
+        answer: What the person said.
+        response_schema: As `interrupt` was given it.
+        question: The id of what was asked.
+
     Raises:
-        pydantic.ValidationError: It does not fit; marked for `is_invalid_resume`.
+        pydantic.ValidationError: It does not fit; marked with the question for `unfit_question`.
     """
     if response_schema is None or isinstance(response_schema, dict):
         return answer
@@ -317,7 +323,7 @@ def checked_answer(answer: Any, response_schema: Any) -> Any:
     try:
         return TypeAdapter(_adaptable(response_schema)).validate_python(answer)
     except ValidationError as error:
-        error.__graphflow_invalid_resume__ = True  # type: ignore[attr-defined]  # read by is_invalid_resume
+        error.__graphflow_unfit__ = question  # type: ignore[attr-defined]  # read by unfit_question
         raise
 
 

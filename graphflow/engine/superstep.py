@@ -11,6 +11,7 @@ from typing import Any
 
 from graphflow.checkpoint.records import Row, RowKind, Settled, Unsettled, Writes
 from graphflow.engine.turn import Outcome, Task
+from graphflow.errors import unfit_question
 from graphflow.types import Interrupt, NodeError
 
 THE_RUN = -1
@@ -39,6 +40,7 @@ class Superstep:
         "recorded",
         "refused",
         "tasks",
+        "unfit",
         "unstored",
     )
 
@@ -53,6 +55,8 @@ class Superstep:
         """Whether an error handler took a task's place."""
         self.given: Sequence[Row] = ()
         """Answers that came with this run."""
+        self.unfit: Sequence[Row] = ()
+        """Answers that did not fit, and came with a run that did not live to take them back."""
         self.dropped: Sequence[Row] = ()
         """Questions that are no longer asked and still stored."""
 
@@ -89,8 +93,16 @@ class Superstep:
 
     def refuse(self, outcome: Outcome) -> None:
         """Take a task whose answer did not fit."""
-        assert outcome.error is not None
-        self.refused[outcome.task.index] = outcome.error
+        task, error = outcome.task, outcome.error
+        assert error is not None
+        self.refused[task.index] = error
+        question, given = unfit_question(error), {row[:3] for row in self.given}
+        rows = [
+            Row(task.index, RowKind.ANSWER, number, answer)
+            for number, answer in task.replies.items()
+            if task.asked[number].id == question
+        ]
+        self.unfit = [*self.unfit, *(row for row in rows if row[:3] not in given)]
 
     def hand_over(self, task: Task, error: BaseException) -> Task:
         """Put the error handler of a failed task's node in its place, and return it."""
@@ -111,7 +123,8 @@ class Superstep:
     def withdrawn(self, outcomes: Sequence[Outcome]) -> list[Row]:
         """Return what is taken back: answers that did not fit, questions nobody asks any more."""
         refused = {o.task.index for o in outcomes if o.task.index in self.refused}
-        dropped, self.dropped = self.dropped, ()
+        dropped, self.dropped = [*self.dropped, *self.unfit], ()
+        self.unfit = ()
         return [*dropped, *(row for row in self.given if row.place in refused)]
 
     @property
