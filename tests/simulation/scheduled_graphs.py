@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any, NamedTuple, TypedDict
+from typing import Annotated, Any, Literal, NamedTuple
+
+from typing_extensions import TypedDict
 
 from graphflow import (
     END,
@@ -20,7 +22,9 @@ from graphflow import (
     interrupt,
 )
 
-ANSWERS = ("yes", "no", "perhaps")
+ANSWERS = ("yes", "no", "no", "perhaps")
+FITTING = ("yes", "no")
+"""Those that fit where a `Choice` is wanted."""
 TURNS = 3
 """How often the graphs with a loop go around."""
 
@@ -28,6 +32,12 @@ TURNS = 3
 class State(TypedDict):
     log: Annotated[list[str], operator.add]
     turns: int
+
+
+class Choice(TypedDict):
+    """An answer that may not fit."""
+
+    said: Literal["yes", "no"]
 
 
 class Scheduled(NamedTuple):
@@ -61,6 +71,16 @@ def asks(name: str, *more: str) -> Callable[[State], Any]:
         return {"log": [f"{name}: {', '.join(answers)}"]}
 
     return ask
+
+
+def chooses(name: str) -> Callable[[State], Any]:
+    """Ask a question that not every answer fits."""
+
+    def choose(state: State) -> Any:
+        chosen = interrupt(f"{name} after {len(state['log'])}", response_schema=Choice)
+        return {"log": [f"{name}: {chosen['said']}"]}
+
+    return choose
 
 
 def counts(state: State) -> Any:
@@ -112,7 +132,7 @@ def asking() -> Scheduled:
             "right": asks("right"),
             "quick": writes("quick"),
             "next": writes("next"),
-            "last": asks("last"),
+            "last": chooses("last"),
             "end": writes("end"),
         },
         [(START, "first"), *(("first", name) for name in ("left", "right", "quick")),
@@ -135,7 +155,7 @@ def looping() -> Scheduled:
 
 def inside(kept: bool | None = None) -> Scheduled:
     made = graph(
-        {"a": writes("a"), "b": asks("b"), "c": writes("c"), "d": writes("d")},
+        {"a": writes("a"), "b": chooses("b"), "c": writes("c"), "d": writes("d")},
         [(START, "a"), ("a", "b"), ("a", "c"), ("b", "d")],
     )
     return scheduled("inside", made, kept)

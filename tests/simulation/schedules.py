@@ -20,8 +20,11 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Generator, Sequence
+from contextlib import suppress
 from enum import Enum
 from typing import Any, NamedTuple
+
+from pydantic import ValidationError
 
 from graphflow import Command, Interrupt, MemoryCheckpointer
 from graphflow.checkpoint.check import check_thread
@@ -50,7 +53,7 @@ from graphflow.runtime import TaskContext, enter_task, leave_task
 from graphflow.testing.simulation import Crash
 from graphflow.types import Durability
 
-from .scheduled_graphs import ANSWERS, Scheduled, given_inside, taken_outside
+from .scheduled_graphs import ANSWERS, FITTING, Scheduled, given_inside, taken_outside
 
 THREAD = "t"
 CONFIG = {"configurable": {"thread_id": THREAD}}
@@ -248,6 +251,8 @@ class Ledger:
                 self._note_answer(branch, head, row)
         for row in withdrawn:
             self.rows.get((branch, head), set()).discard(row[:3])
+            if row.kind == RowKind.ANSWER:
+                self._note_refusal(branch, head, row)
 
     def _note_answer(self, branch: int, head: int, row: Any) -> None:
         place = (branch, head, row.place, row.number)
@@ -255,9 +260,19 @@ class Ledger:
             raise Violation(f"a question was answered twice: {place}")
         self.answered.add(place)
         if self.scopes[branch] == "":
-            codec, stored = self.world.codec, self.world.memory._lines[branch].rows
-            asked = unpack_row(codec, stored[row.place, RowKind.QUESTION, row.number]).value
-            self.answers[asked.value] = unpack_row(codec, row).value
+            asked, answer = self._asked(branch, row)
+            self.answers[asked.value] = said(answer)
+
+    def _note_refusal(self, branch: int, head: int, row: Any) -> None:
+        asked, answer = self._asked(branch, row)
+        if asked.response_schema is None or said(answer) in FITTING:
+            raise Violation(f"an answer was taken back that fits: {answer}")
+        self.answered.discard((branch, head, row.place, row.number))
+
+    def _asked(self, branch: int, row: Any) -> tuple[Interrupt, Any]:
+        codec, stored = self.world.codec, self.world.memory._lines[branch].rows
+        asked = unpack_row(codec, stored[row.place, RowKind.QUESTION, row.number]).value
+        return asked, unpack_row(codec, row).value
 
     def _branches(self, found: Any, *_: Any) -> None:
         for branch in found:
@@ -346,6 +361,12 @@ class SimulatedClaim(Claim):
         self.due = self.process.world.elapsed + LEASE / BEATS
 
 
+def said(answer: Any) -> str:
+    """Return what a person said."""
+    text: str = answer["said"] if isinstance(answer, dict) else answer
+    return text
+
+
 class Process:
     """A program that wants the thread to be run to its end."""
 
@@ -398,6 +419,9 @@ class Process:
                 world.note(self, f"stops: {type(error).__name__}")
                 given = None
                 self.wakes = world.elapsed + world.nap(1.0)
+            except ValidationError:
+                world.note(self, "hears that an answer does not fit")
+                given = None
             yield "begins again"
 
     def run(self, given: Any) -> Steps:
@@ -450,10 +474,8 @@ class Process:
             return stop.value
 
     def _suppressed(self, operation: Operation[Any]) -> Steps:
-        try:
+        with suppress(CheckpointError):
             yield from self.carried(operation)
-        except CheckpointError:
-            return
 
 
 class Flight:
@@ -513,10 +535,8 @@ class Carriage(Caller):
             yield from self._turns()
         except Exception as error:
             self.context.caller = None
-            try:
+            with suppress(CheckpointError):
                 yield from self.finish()
-            except CheckpointError:
-                pass
             raise self.machine.error or error from None
         self.context.caller = None
         yield from self.finish()
@@ -631,7 +651,7 @@ class Carriage(Caller):
         if release is not None:
             yield from self.process._suppressed(release)
 
-    # -- calls of tasks: these graphs make none ------------------------------------------------------
+    # -- calls of tasks: these graphs make none --------------------------------------------------
 
     def begin_in_thread(self, future: Any) -> None:
         raise NotImplementedError
@@ -703,6 +723,8 @@ class World:
         """By how many seconds that has gone back at most."""
         self.pace = dice.choice((0.01, 0.5, 4.0))
         """How many seconds a step takes at most."""
+        self.hurry = dice.choice((0.1, 0.4))
+        """How probable it is that who was refused tries again at once."""
         self.faults = dice.choice((0, 1, 1, 2, 3, 4, 6))
         """How many are left."""
         self.rate = dice.choice((0.03, 0.1, 0.3))
@@ -822,8 +844,9 @@ class World:
         self.note(process, f"is dead, {is_known}")
 
     def nap(self, seconds: float) -> float:
-        """Draw how long a process waits until it tries again; at the end as long as it takes."""
-        return seconds * (0.3 + self.dice.random())
+        """Draw how long a process waits until it tries again: about so long, or not at all."""
+        share = self.dice.random()
+        return 0.0 if share < self.hurry else seconds * (0.3 + share)
 
     # -- what programs do ----------------------------------------------------------------------
 
@@ -844,12 +867,14 @@ class World:
     def answering(self, questions: Sequence[Interrupt]) -> Any:
         """Return what answers some questions, or all."""
         count = 1 + int(self.dice.random() * len(questions))
-        return Command(resume={q.id: self._answer(q.value) for q in questions[:count]})
+        return Command(resume={q.id: self._answer(q) for q in questions[:count]})
 
-    def _answer(self, question: str) -> str:
+    def _answer(self, question: Interrupt) -> Any:
         if self.script is not None:
-            return dict(self.script.answers)[question]
-        return ANSWERS[int(self.dice.random() * len(ANSWERS))]
+            text = dict(self.script.answers)[question.value]
+        else:
+            text = ANSWERS[int(self.dice.random() * len(ANSWERS))]
+        return text if question.response_schema is None else {"said": text}
 
     def check_busy(self, busy: ThreadBusy) -> None:
         """Check that nobody has to wait for longer than a lease lasts."""
