@@ -5,7 +5,8 @@ behind; `exit` once, when the run ends.
 
 Whatever it says, what a nested run stores never outlives the superstep that it belongs to: before
 its first commit, the run around it is anchored. Else a run that begins anew after a crash would
-find lines of the dead one, under the ids that it gives itself.
+find lines of the dead one, under the ids that it gives itself. So when a commit has failed, nothing
+more of the run is stored, nor of a run inside it: what they would follow is not there.
 """
 
 from __future__ import annotations
@@ -55,6 +56,8 @@ class Saver:
         self.is_anchored = False
         """Whether something is stored that belongs to this run."""
         self.under_way: Any = None
+        self.failure: Exception | None = None
+        """Why a commit could not be stored."""
 
     def _work(self, commit: Commit) -> Work | None:
         if self.claim is not None:
@@ -65,8 +68,19 @@ class Saver:
         return self.recorder.record(commit), self.recorder.compaction()
 
     def _rest(self) -> Work | None:
-        operation = self.recorder.flush() if self.is_anchored or self.is_wanted() else None
+        if self.failure is not None or not (self.is_anchored or self.is_wanted()):
+            return None
+        try:
+            operation = self.recorder.flush()
+        except Exception as error:
+            self.failure = error
+            raise
         return None if operation is None else (operation, self.recorder.compaction())
+
+    def _check(self) -> None:
+        """Refuse to store what would follow something that is not stored."""
+        if self.failure is not None:
+            raise self.failure
 
     def save(self, commit: Commit) -> None:
         """Make a commit durable, or start to."""
@@ -86,6 +100,7 @@ class Saver:
             self.around = None
         if self.under_way is not None:
             self.settle()
+        self._check()
 
     def anchor(self) -> None:
         """Make the open superstep durable: a nested run is about to store what belongs to it."""
@@ -97,7 +112,11 @@ class Saver:
 
     def _store(self, work: Work) -> None:
         operation, compaction = work
-        self.store.run(operation)
+        try:
+            self.store.run(operation)
+        except Exception as error:
+            self.failure = error
+            raise
         if compaction is not None:
             with suppress(CheckpointError):  # derived data: the commit stands, a later run tries
                 self.store.run(compaction)
@@ -141,6 +160,7 @@ class Saver:
             await self.around.aanchor()
             self.around = None
         await self.asettle()
+        self._check()
 
     async def aanchor(self) -> None:
         """As `anchor`, on an event loop."""
@@ -152,7 +172,11 @@ class Saver:
 
     async def _astore(self, work: Work) -> None:
         operation, compaction = work
-        await self.store.arun(operation)
+        try:
+            await self.store.arun(operation)
+        except Exception as error:
+            self.failure = error
+            raise
         if compaction is not None:
             with suppress(CheckpointError):  # as in `_store`
                 await self.store.arun(compaction)

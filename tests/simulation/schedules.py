@@ -223,8 +223,14 @@ class Ledger:
     def _create_branch(self, made: Any, thread: str, scope: str, *_: Any) -> None:
         if scope in self.scopes.values():
             raise Violation(f"a branch was made that nobody asked for: {made.name!r} in {scope!r}")
+        if scope and not self.has_frames(scope.rpartition("|")[0]):
+            raise Violation(f"{scope!r} is stored before the graph around it")
         self.scopes[made.id] = scope
         self.heads[made.id] = made.head
+
+    def has_frames(self, scope: str) -> bool:
+        """Whether anything is stored in a scope."""
+        return any(self.heads[branch] >= 0 for branch, each in self.scopes.items() if each == scope)
 
     def _check_holder(self, lease: Lease | None, what: str) -> None:
         if lease is None:
@@ -615,6 +621,7 @@ class Carriage(Caller):
             yield from saver.around.anchored()  # type: ignore[attr-defined]  # one of these
             saver.around = None
         yield from self._settle()
+        saver._check()
 
     def _settle(self) -> Steps:
         flight, self.flight = self.flight, None
@@ -630,7 +637,11 @@ class Carriage(Caller):
 
     def _store(self, work: Any) -> Steps:
         operation, compaction = work
-        yield from self.process.carried(operation)
+        try:
+            yield from self.process.carried(operation)
+        except Exception as error:
+            self.saver.failure = error
+            raise
         if compaction is not None:
             yield from self.process._suppressed(compaction)
 
@@ -853,7 +864,7 @@ class World:
     @property
     def has_begun(self) -> bool:
         """Whether the thread has anything."""
-        return any(line.head >= 0 for line in self.memory._lines.values())
+        return self.ledger.has_frames("")
 
     def given(self, found: Checkpoint | None) -> Any:
         """Return what a program gives that has found this; `ENDED`: nothing is left to do."""
