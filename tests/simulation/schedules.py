@@ -969,9 +969,8 @@ class World:
 
     def _again(self, done: list[Done], result: Any, fate: Fate) -> tuple[Any, Any]:
         """Carry out a second time what has been done; return what the process is told."""
-        if fate is Fate.AGAIN:
-            if done[0][0].verb != "claim":
-                self.late.append(done)
+        if fate is Fate.AGAIN and not any(map(_may_not_be_late, done)):
+            self.late.append(done)
             return result, None
         before = self.contents()
         again = self._deliver(done)
@@ -1068,6 +1067,18 @@ class World:
             f"{len(self.processes)} processes"
         )
         return "\n".join([head, *(_line(self, *entry) for entry in self.log)])
+
+
+def _may_not_be_late(done: Done) -> bool:
+    """Whether a verb must not be carried out again when others have followed it.
+
+    A claim would take back what was given back, or lost, and an answer what was taken back because
+    it did not fit: stores keep no memory of those. Connections keep the order.
+    """
+    call = done[0]
+    if call.verb == "put_rows":
+        return any(row.kind == RowKind.ANSWER for row in call.args[2])
+    return call.verb == "claim"
 
 
 def _line(world: World, elapsed: float, who: str, what: Any) -> str:
