@@ -9,7 +9,7 @@ from graphflow.drivers.saving import Saver
 from graphflow.drivers.workers import AT_MOST, Workers
 from graphflow.engine.machine import Machine
 from graphflow.engine.turn import Task
-from graphflow.errors import CheckpointError
+from graphflow.errors import CheckpointError, is_invalid_resume
 from graphflow.runtime import RunContext
 
 NO_NODES: frozenset[str] = frozenset()
@@ -80,9 +80,12 @@ class Driver(Caller):
         self.callers.submit(future.perform)
 
     def blamed(self, lost: CheckpointError) -> BaseException:
-        """Return what to raise when saving failed: the run's own error, if it has failed, too."""
+        """Return what to raise when saving failed: the run's own error, if it has failed, too.
+
+        Not that an answer does not fit: it is still stored, and the question is not open again.
+        """
         error = self.machine.error
-        if error is None:
+        if error is None or is_invalid_resume(error):
             return lost
         error.__cause__ = lost
         return error

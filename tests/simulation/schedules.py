@@ -36,6 +36,7 @@ from graphflow.checkpoint.protocol import Checkpointer, Lease, Operation
 from graphflow.checkpoint.records import Commit, RowKind
 from graphflow.drivers.call import failed, perform
 from graphflow.drivers.calling import Caller
+from graphflow.drivers.driver import Driver
 from graphflow.drivers.saving import Saver, _claims_an_answer
 from graphflow.engine.superstep import open_questions
 from graphflow.engine.turn import Outcome, Status, Task
@@ -538,14 +539,17 @@ class Carriage(Caller):
     def carry(self) -> Steps:
         """Run to the end."""
         try:
-            yield from self._turns()
-        except Exception as error:
+            try:
+                yield from self._turns()
+            except Exception:
+                self.context.caller = None
+                with suppress(CheckpointError):
+                    yield from self.finish()
+                raise
             self.context.caller = None
-            with suppress(CheckpointError):
-                yield from self.finish()
-            raise self.machine.error or error from None
-        self.context.caller = None
-        yield from self.finish()
+            yield from self.finish()
+        except CheckpointError as lost:
+            raise Driver.blamed(self, lost)  # noqa: B904  # it has its cause
         if self.machine.error is not None:
             raise self.machine.error
 

@@ -10,9 +10,10 @@ import contextlib
 import operator
 from collections.abc import Callable
 from itertools import count
-from typing import Annotated, Any, ClassVar, TypedDict, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypedDict, TypeVar
 
 import pytest
+from pydantic import ValidationError
 
 from graphflow import (
     START,
@@ -24,6 +25,7 @@ from graphflow import (
     interrupt,
 )
 from graphflow.checkpoint.protocol import Operation
+from graphflow.errors import StoreUnavailableError
 from graphflow.testing.simulation import Crash
 
 T = TypeVar("T")
@@ -62,6 +64,15 @@ class DyingStore(MemoryCheckpointer):
             self.is_dead = self.has_died = True
         if self.is_dead:
             raise Crash(f"{moment} operation {number}")
+
+
+class FailingStore(DyingStore):
+    """Fails once, before or after its n-th operation; the process lives on."""
+
+    def die_at(self, moment: str, number: int) -> None:
+        if (moment, number) == (self.moment, self.number) and not self.has_died:
+            self.has_died = True
+            raise StoreUnavailableError(f"{moment} operation {number}")
 
 
 def writes(name: str) -> Callable[[State], Any]:
@@ -123,7 +134,7 @@ def play(graph: StateGraph[State], run: Run, store: DyingStore) -> dict[str, Any
     for _ in range(30):
         try:
             result = run(app, given)
-        except Crash:
+        except (Crash, StoreUnavailableError):
             store.is_dead = False
             stored = app.get_state(THREAD).config["configurable"].get("checkpoint_id")
             given = None if stored else INPUT  # type: ignore[assignment]  # None goes on
@@ -140,13 +151,17 @@ def play(graph: StateGraph[State], run: Run, store: DyingStore) -> dict[str, Any
 @pytest.mark.parametrize("durability", ["sync", "async", "exit"])
 @pytest.mark.parametrize("driver", [blocking, on_loop])
 @pytest.mark.parametrize("make", [side_by_side, asking, nested, nested_and_kept])
-def test_a_store_that_dies_at_any_operation_changes_nothing(
-    make: Callable[[], StateGraph[State]], driver: Callable[[str], Run], durability: str
+@pytest.mark.parametrize("kind", [DyingStore, FailingStore])
+def test_a_store_that_dies_or_fails_at_any_operation_changes_nothing(
+    kind: type[DyingStore],
+    make: Callable[[], StateGraph[State]],
+    driver: Callable[[str], Run],
+    durability: str,
 ) -> None:
     graph, run = make(), driver(durability)
     expected = play(graph, run, DyingStore("never", 0))
     for number in count():
-        before, after = DyingStore("before", number), DyingStore("after", number)
+        before, after = kind("before", number), kind("after", number)
         for store in (before, after):
             ending = play(graph, run, store)
             assert ending == expected, f"{store.moment} operation {number}"
@@ -178,15 +193,20 @@ def echoes(kept: bool | None) -> StateGraph[State]:
 @pytest.mark.parametrize("driver", [blocking, on_loop])
 @pytest.mark.parametrize("kept", [None, True])
 @pytest.mark.parametrize("what", ["say", "ask"])
+@pytest.mark.parametrize("kind", [DyingStore, FailingStore])
 def test_a_new_run_is_never_answered_by_the_nested_run_of_a_dead_one(
-    what: str, kept: bool | None, driver: Callable[[str], Run], durability: str
+    kind: type[DyingStore],
+    what: str,
+    kept: bool | None,
+    driver: Callable[[str], Run],
+    durability: str,
 ) -> None:
     graph, run = echoes(kept), driver(durability)
     for number in count():
-        stores = (DyingStore("before", number), DyingStore("after", number))
+        stores = (kind("before", number), kind("after", number))
         for store in stores:
             app = graph.compile(store)
-            with contextlib.suppress(Crash):
+            with contextlib.suppress(Crash, StoreUnavailableError):
                 run(app, {"log": [f"{what} old"]})
             store.is_dead, store.moment = False, "never"
             said = run(app, {"log": ["say new"]})["log"]
@@ -194,6 +214,51 @@ def test_a_new_run_is_never_answered_by_the_nested_run_of_a_dead_one(
             assert new[:3] == ["say new", "first of say new", "child of first of say new"], (
                 f"operation {number}"
             )
+        if not stores[0].has_died:
+            break
+    assert number > 1
+
+
+class Choice(TypedDict):
+    said: Literal["yes", "no"]
+
+
+def choosing(kept: bool | None) -> StateGraph[State]:
+    """A graph inside a graph that asks two questions; not every answer fits the second."""
+
+    def choose(state: State) -> Any:
+        name = interrupt("name?")
+        return {"log": [f"{name}: {interrupt('choice?', response_schema=Choice)['said']}"]}
+
+    inner = line(("choose", choose)).compile(kept)
+    return line(("first", writes("first")), ("call", inner), ("last", writes("last")))
+
+
+@pytest.mark.parametrize("durability", ["sync", "async", "exit"])
+@pytest.mark.parametrize("driver", [blocking, on_loop])
+@pytest.mark.parametrize("kept", [None, True])
+@pytest.mark.parametrize("kind", [DyingStore, FailingStore])
+def test_an_answer_that_does_not_fit_outlives_no_crash(
+    kind: type[DyingStore], kept: bool | None, driver: Callable[[str], Run], durability: str
+) -> None:
+    graph, run = choosing(kept), driver(durability)
+    for number in count():
+        stores = (kind("before", number), kind("after", number))
+        for store in stores:
+            store.moment, moment = "never", store.moment
+            app = graph.compile(store)
+            run(app, INPUT)
+            run(app, Command(resume="Ada"))
+            store.moment, store.operations = moment, count()
+            with contextlib.suppress(Crash, StoreUnavailableError, ValidationError):
+                run(app, Command(resume={"said": "perhaps"}))
+            store.is_dead, store.moment = False, "never"
+            if not app.get_state(THREAD).interrupts:  # the answer is stored: it is tried again
+                with pytest.raises(ValidationError):
+                    run(app, None)
+            assert [each.value for each in app.get_state(THREAD).interrupts] == ["choice?"]
+            said = run(app, Command(resume={"said": "no"}))["log"]
+            assert "Ada: no" in said, f"{moment} operation {number}"
         if not stores[0].has_died:
             break
     assert number > 1
