@@ -92,7 +92,7 @@ def test_schedules_have_all_that_can_happen() -> None:
         assert what in told, what
 
 
-# -- sabotage: the suite can fail --------------------------------------------------------------------
+# -- sabotage: the suite can fail -----------------------------------------------------------------
 
 
 @pytest.mark.parametrize("memory", SABOTAGED)
