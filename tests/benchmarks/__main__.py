@@ -12,6 +12,7 @@ from pathlib import Path
 from .case import Case, Group
 from .library import installed
 from .measure import Measurement, measure, sizes
+from .servers import served
 from .suite import GROUPS
 from .table import HEADINGS, Row, all_rows, conditions, lined_up, markdown, text
 
@@ -53,8 +54,14 @@ def chosen(part: str) -> list[Group]:
 
 def run(case: Case, repeats: int, quick: bool) -> list[Measurement]:
     """One case at all its sizes."""
-    contenders = case.contenders(installed())
-    return [measure(case, size, contenders, repeats, whisper) for size in sizes(case, quick)]
+    takes_part = {size: case.contenders(installed(), size) for size in sizes(case, quick)}
+    if not any(takes_part.values()):
+        return []
+    with served(case):
+        return [
+            measure(case, size, contenders, repeats, whisper)
+            for size, contenders in takes_part.items()
+        ]
 
 
 def report(measurements: list[Measurement]) -> list[Row]:

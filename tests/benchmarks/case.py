@@ -6,10 +6,11 @@ comparable; smaller is better everywhere. A case measures itself, because only i
 is preparation; `stopwatch` says how.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
 
-from .library import Library
+from .library import Library, has_modules
 
 Figures = dict[str, float]
 
@@ -31,11 +32,23 @@ class Case:
     grows: str = ""
     """Figure whose growth exponent between the sizes is a row of its own."""
     libraries: tuple[str, ...] = LIBRARIES
+    largest: Mapping[str, int] = field(default_factory=dict)
+    """Contender → the size above which it would take too long or fill the disk."""
+    needs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Contender → modules that it takes part only with."""
+    server: Callable[[], AbstractContextManager[str]] | None = None
+    """Starts what the contenders connect to, once for the case, and says where it is."""
+    most_repeats: int = 100
+    """Processes per figure at most, where they hardly differ or take long."""
 
-    def contenders(self, installed: tuple[str, ...]) -> tuple[str, ...]:
-        """Who takes part, among the installed libraries."""
-        taking_part = tuple(name for name in self.libraries if name in installed)
-        return taking_part + ((PLAIN,) if self.floor else ())
+    def contenders(self, installed: tuple[str, ...], size: int) -> tuple[str, ...]:
+        """Who takes part at a size, among the installed libraries."""
+        named = tuple(name for name in self.libraries if name in installed)
+        return tuple(
+            name
+            for name in (*named, *((PLAIN,) if self.floor else ()))
+            if size <= self.largest.get(name, size) and has_modules(*self.needs.get(name, ()))
+        )
 
     def description(self) -> str:
         """The first line of the case's docstring."""

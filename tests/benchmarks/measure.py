@@ -49,7 +49,8 @@ def measure(
     repeats: int,
     tell: Callable[[str], None],
 ) -> Measurement:
-    """Measures all contenders `repeats` times, in turns."""
+    """Measures all contenders `repeats` times, or as often as the case allows, in turns."""
+    repeats = min(repeats, case.most_repeats)
     runs: dict[str, list[Figures]] = {name: [] for name in contenders}
     failures: dict[str, str] = {}
     for turn in range(repeats):

@@ -4,12 +4,13 @@ from .case import Case
 from .cases_fan_out import WIDE
 from .cases_history import HISTORY
 from .cases_import import IMPORT
+from .cases_long import LONG
 from .cases_messages import MESSAGES
 from .cases_sqlite import SQLITE
 from .cases_start import STARTS
 from .cases_supersteps import SUPERSTEPS
 
-GROUPS = (SUPERSTEPS, STARTS, WIDE, MESSAGES, SQLITE, HISTORY, IMPORT)
+GROUPS = (SUPERSTEPS, STARTS, WIDE, MESSAGES, SQLITE, HISTORY, LONG, IMPORT)
 
 
 def find(name: str) -> Case:

@@ -20,7 +20,7 @@ HEADINGS = (
     "over plain",
     "LangGraph ÷ graphflow",
 )
-WIDTHS = (22, 11, 47, 9, 9, 12, 10, 21)
+WIDTHS = (23, 14, 47, 9, 9, 12, 10, 21)
 ABSENT = "—"
 
 
@@ -79,6 +79,8 @@ def _size(measurement: Measurement) -> str:
 
 def growth(measurements: Sequence[Measurement]) -> Iterator[Row]:
     """The exponent with which a figure grows between the smallest and the largest size."""
+    if not measurements:
+        return
     first, last = measurements[0], measurements[-1]
     key = first.case.grows
     if not key or first is last:
@@ -136,7 +138,7 @@ def conditions(repeats: int) -> str:
     return (
         f"Measured with Python {platform.python_version()} on {sys.platform} "
         f"({os.cpu_count()} cores); {taking_part}.{missing} Every figure is the median of "
-        f"{repeats} processes."
+        f"{repeats} processes, fewer where one takes long."
     )
 
 

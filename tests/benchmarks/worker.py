@@ -8,6 +8,7 @@ import sys
 
 from .case import PLAIN, Case, Figures
 from .library import library
+from .servers import served
 from .suite import find
 
 
@@ -21,4 +22,5 @@ def measured(case: Case, size: int, contender: str) -> Figures:
 
 if __name__ == "__main__":
     name, size, contender = sys.argv[1:]
-    print(json.dumps(measured(find(name), int(size), contender)))
+    with served(find(name)):
+        print(json.dumps(measured(find(name), int(size), contender)))

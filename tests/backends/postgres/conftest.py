@@ -40,7 +40,8 @@ class Server:
     It refuses to run as root, so root runs it as `nobody`, from a copy that `nobody` can read.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, settings: tuple[str, ...] = FAST) -> None:
+        self.settings = settings
         self.folder = Path(tempfile.mkdtemp(prefix="graphflow-postgres-"))
         self.folder.chmod(0o755)
         self.user = "nobody" if os.geteuid() == 0 else None
@@ -79,7 +80,7 @@ class Server:
 
     def start(self) -> None:
         """Start it and wait until it answers."""
-        settings = [part for setting in FAST for part in ("-c", setting)]
+        settings = [part for setting in self.settings for part in ("-c", setting)]
         command = [self.programs / "postgres", "-D", self.data, "-p", str(self.port), *settings]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
