@@ -207,20 +207,20 @@ def postgres_tasks(lib: Library, callers: int) -> Figures:
 SAVERS = Group(
     "Commits",
     (
-        Case("save.cpu", saving, (1000,), plain_saving),
-        Case("save.cpu_delta", saving_deltas, (1000,), plain_saving),
-        Case("save.conversations", conversations, (200,), plain_conversations),
+        Case("save.cpu", saving, (1000,), plain_saving, most_repeats=3),
+        Case("save.cpu_delta", saving_deltas, (1000,), plain_saving, most_repeats=3),
+        Case("save.conversations", conversations, (200,), plain_conversations, most_repeats=3),
         Case(
             "save.postgres", postgres_commits, (1000,), needs=POSTGRES_NEEDS,
-            server=servers.postgres,
+            server=servers.postgres, most_repeats=3,
         ),
         Case(
             "save.postgres_threads", postgres_threads, (8,), needs=POSTGRES_NEEDS,
-            server=servers.postgres,
+            server=servers.postgres, most_repeats=3,
         ),
         Case(
             "save.postgres_tasks", postgres_tasks, (8,), needs=POSTGRES_NEEDS,
-            server=servers.postgres,
+            server=servers.postgres, most_repeats=3,
         ),
     ),
 )  # fmt: skip
