@@ -7,7 +7,7 @@ from typing import Any
 
 from graphflow import HeadMoved, MemoryCheckpointer
 from graphflow.checkpoint.memory import _Line
-from graphflow.checkpoint.protocol import Holder, Lease, Operation, StoredFrame, StoredRow
+from graphflow.checkpoint.protocol import Holder, Lease, Operation, StoredRow
 from graphflow.checkpoint.records import RowKind
 
 
@@ -127,15 +127,6 @@ class LosesRows(MemoryCheckpointer):
     ) -> Operation[None]:
         kept = [row for row in rows if row.place == 0]
         return super().put_rows(branch, head, kept, withdrawn, lease=lease)
-
-
-class LosesFrames(MemoryCheckpointer):
-    """Acknowledges a frame before it is stored: two of them are one too few."""
-
-    def append(
-        self, branch: int, head: int, frames: Sequence[StoredFrame], **named: Any
-    ) -> Operation[None]:
-        return super().append(branch, head, frames[:2] if len(frames) < 3 else frames[1:], **named)
 
 
 class LosesTheNewest(MemoryCheckpointer):
