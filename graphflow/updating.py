@@ -13,7 +13,13 @@ from typing import Any, NamedTuple
 from graphflow.calls import run_metadata
 from graphflow.checkpoint.codec import Codec
 from graphflow.checkpoint.frames import pack_frame
-from graphflow.checkpoint.history import Checkpoint, load, place_of_step, read_thread
+from graphflow.checkpoint.history import (
+    Checkpoint,
+    load,
+    load_frame,
+    place_of_step,
+    read_thread,
+)
 from graphflow.checkpoint.leases import Claim
 from graphflow.checkpoint.listing import config_of
 from graphflow.checkpoint.protocol import Branch, Checkpointer, Operation
@@ -273,7 +279,7 @@ def begin_branch(
     if step is not None:
         thread = yield from read_thread(store, codec, place.thread, place.scope)
         place = place._replace(at=place_of_step(*thread[:2], place.branch, step), branch=None)
-    base = yield from load(
+    base = yield from load_frame(
         store, codec, place.thread, place.scope, at=place.at, branch=place.branch
     )
     if base is None:

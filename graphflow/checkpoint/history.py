@@ -12,7 +12,7 @@ from graphflow.checkpoint.codec import Codec
 from graphflow.checkpoint.frames import (
     NO_FRAME,
     Body,
-    delta_of,
+    fold_frame,
     open_frames,
     pack_snapshot,
     unpack_frame,
@@ -86,6 +86,36 @@ def load(
     return checkpoint
 
 
+def load_frame(
+    store: Checkpointer,
+    codec: Codec,
+    thread: str,
+    scope: str = "",
+    *,
+    at: tuple[int, int] | None = None,
+    branch: str | None = None,
+) -> Operation[Checkpoint | None]:
+    """As `load`, without the state: reads one frame, however long the thread is."""
+    yield from store.begin()
+    branches = yield from store.branches(thread, scope)
+    found = pick(thread, branches, at, branch)
+    if found is None or (found.head < 0 and at is None):
+        yield from store.end()
+        return None
+    seq = found.head if at is None else at[0]
+    stored: list[StoredFrame] = []
+    for place, _ in lineage(branches, found, seq):
+        if place.parent is None or seq > place.parent_seq:
+            stored = yield from store.frames(place.id, seq - 1, seq)
+            break
+    yield from store.end()
+    if not stored:
+        raise UnknownCheckpointError(f"Branch {found.name!r} has no checkpoint {seq}.")
+    frame = unpack_frame(stored[0], open_frames(codec, stored)[0], None)
+    newest = max(known.head for known in branches)
+    return Checkpoint(found, frame, {}, {}, (), parent_of(branches, found, frame), 0, newest)
+
+
 def pick(
     thread: str, branches: Sequence[Branch], at: tuple[int, int] | None, name: str | None
 ) -> Branch | None:
@@ -144,7 +174,7 @@ def _read(
             )
         expected = link.seq
         if not is_known:  # the first one is in the snapshot, if there is one
-            folder.apply(delta_of(link.seq, body, before))
+            fold_frame(folder, link.seq, body, before)
         is_known = False
         if body[8] is not None:
             metadata = body[8]

@@ -70,12 +70,18 @@ class Folder:
         for key, ops in delta.items():
             for op in ops:
                 if op[0] == APPEND:
-                    self._extend(key, op[1])
+                    self.extend(key, op[1])
                 else:
                     self._own.discard(key)
                     _apply(self._values, key, op)
 
-    def _extend(self, key: str, items: Sequence[Any]) -> None:
+    def put(self, key: str, value: Any) -> None:
+        """Apply one SET."""
+        self._own.discard(key)
+        self._values[key] = value
+
+    def extend(self, key: str, items: Sequence[Any]) -> None:
+        """Apply one APPEND."""
         if key not in self._own:
             self._values[key] = list(self._values.get(key, ()))
             self._own.add(key)
