@@ -365,7 +365,7 @@ EXACT = [
         numpy.bytes_(b"a"),
         numpy.float64(nan(0x7FF8000000000123)),
     ),
-    *(numpy.datetime64("2026-01-02"), numpy.datetime64("NaT"), numpy.timedelta64(1, "D")),
+    *(numpy.datetime64("2026-01-02"), numpy.datetime64("NaT", "s"), numpy.timedelta64(1, "D")),
     *(numpy.array(1), numpy.zeros((0, 3)), numpy.arange(6).reshape(2, 3), numpy.array(["a", "bc"])),
     *(
         numpy.asfortranarray(numpy.ones((2, 3))),
