@@ -49,6 +49,8 @@ NO_FRAME: Body = [FORMAT, 0, 0, *[None] * 8]
 """What stands before the first frame of a thread."""
 _SOURCES = {source.value: source for source in Source}
 _EMPTY = [None] * 11
+_PARTS = {type(None), int, list, dict, tuple}
+"""What frames consist of; a `range` of billions, say, is not to be gone through."""
 _MISREAD = (ArithmeticError, AttributeError, LookupError, StopIteration, TypeError, ValueError)
 """What taking values for something else than they are can raise."""
 
@@ -155,7 +157,7 @@ def open_frames(codec: Codec, stored: Sequence[StoredFrame]) -> list[Body]:
 def _checked(stored: StoredFrame, body: Any) -> Body:
     if type(body) is list and body and type(body[0]) is int and body[0] > FORMAT:
         raise StoreTooNewError(f"Frame {stored.seq} has format {body[0]}; this is {FORMAT}.")
-    if type(body) is not list or len(body) < 3:
+    if type(body) is not list or len(body) < 3 or not _PARTS.issuperset(map(type, body)):
         raise CorruptCheckpointError(f"Frame {stored.seq} cannot be read: it is no frame.")
     body += _EMPTY[len(body) :]
     return body
@@ -267,19 +269,19 @@ def _delta(body: Body, results: Sequence[list[Any]]) -> dict[str, Sequence[Op]]:
     for key in parts:
         op = next(parts)
         refers = type(op) is int
-        op = (op % BY_TASK, _written(key, results[op // BY_TASK])) if refers else tuple(op)
+        op = (op % BY_TASK, _written(key, results[op // BY_TASK])) if refers else tuple(_list(op))
         delta[key] = [*delta[key], op] if key in delta else [op]
     return delta
 
 
 def _written(key: str, packed: list[Any]) -> Any:
-    return packed[2 * packed[::2].index(key) + 1]
+    return packed[2 * _list(packed)[::2].index(key) + 1]
 
 
 def _pending(packed: Any) -> Pending:
     if isinstance(packed, str):
         return _plain(packed)
-    name, is_send, arg, *timeout = packed
+    name, is_send, arg, *timeout = _list(packed)
     given = _writes(arg) if name == START else arg
     return Pending(name, is_send, given, *map(_timeout, timeout))
 
@@ -295,7 +297,7 @@ def _all_settled(body: Body, results: Sequence[list[Any]], before: Body) -> tupl
 
 def _settled(place: int | str, packed: list[Any], asked: Any, before: Body) -> Settled:
     writes = _writes(packed)
-    questions = tuple(map(_interrupt, asked)) if asked else ()
+    questions = tuple(map(_interrupt, _list(asked))) if asked else ()
     if isinstance(place, str):
         return Settled(-1, place, writes, questions)
     return Settled(place, _name(before[4][place]), writes, questions)
@@ -305,7 +307,10 @@ def _unsettled(packed: list[Any]) -> tuple[Unsettled, ...]:
     tasks = zip(packed[::4], packed[1::4], packed[2::4], packed[3::4], strict=True)
     return tuple(
         Unsettled(
-            place, None if writes is None else _writes(writes), tuple(map(_interrupt, asked)), error
+            place,
+            None if writes is None else _writes(writes),
+            tuple(map(_interrupt, _list(asked))),
+            error,
         )
         for place, writes, asked, error in tasks
     )
@@ -317,13 +322,19 @@ def _name(pending: Any) -> str:
 
 
 def _writes(packed: list[Any]) -> Writes:
-    parts = iter(packed)
+    parts = iter(_list(packed))
     return tuple(zip(parts, parts, strict=True))
 
 
 def _interrupt(packed: list[Any]) -> Interrupt:
     value, identity, schema, node, ns, task = packed
-    return Interrupt(value, identity, schema, node, tuple(ns), task)
+    return Interrupt(value, identity, schema, node, tuple(_list(ns)), task)
+
+
+def _list(packed: Any) -> list[Any]:
+    if type(packed) is not list:
+        raise TypeError("a list was expected")
+    return packed
 
 
 def pack_row(codec: Codec, row: Row) -> StoredRow:
@@ -349,7 +360,7 @@ def _packed_target(target: str | Send) -> Any:
 def _target(packed: Any) -> str | Send:
     if isinstance(packed, str):
         return packed
-    node, arg, *timeout = packed
+    node, arg, *timeout = _list(packed)
     return Send(node, arg, timeout=_timeout(timeout[0]) if timeout else None)
 
 
@@ -368,12 +379,12 @@ def unpack_row(codec: Codec, stored: StoredRow) -> Row:
 def _row_value(kind: RowKind, value: Any) -> Any:
     if kind is RowKind.RESULT:
         writes, targets = value
-        return _writes(writes), tuple(map(_target, targets))
+        return _writes(writes), tuple(map(_target, _list(targets)))
     if kind is RowKind.QUESTION:
         return _interrupt(value)
     if kind is RowKind.CALL:
         path, name, returned = value
-        return tuple(path), name, returned
+        return tuple(_list(path)), name, returned
     return value
 
 

@@ -59,7 +59,11 @@ def make_array(data: Any) -> Any:
     """Make a writable array with the layout it had."""
     text, shape, is_fortran, content = data
     numpy, dtype = _numpy_and_dtype(text)
-    if math.prod(shape) * dtype.itemsize != len(content) or min(shape, default=0) < 0:
+    if (
+        type(shape) is not list
+        or math.prod(shape) * dtype.itemsize != len(content)
+        or min(shape, default=0) < 0
+    ):
         raise CorruptData("the bytes of an array do not fill its shape")
     array = numpy.frombuffer(bytearray(content), dtype)
     return array.reshape(shape, order="F" if is_fortran else "C")

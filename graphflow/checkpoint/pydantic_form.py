@@ -62,14 +62,14 @@ class ModelForm(FieldForm):
         """Put back the four things a model consists of; no validator runs."""
         if not self.is_complete:
             self.look()
-        stored, chosen, extra, private = (*data, None, None, None)[:4]
+        stored, chosen, extra, private = (*_list(data), None, None, None)[:4]
         fields = stored
         if type(stored) is not dict or tuple(stored) != self.names:
             fields = self.ordered(stored)
         made: Any = object.__new__(self.kind)
         put = object.__setattr__
         put(made, "__dict__", fields)
-        put(made, "__pydantic_fields_set__", set(stored if chosen is None else chosen))
+        put(made, "__pydantic_fields_set__", set(stored if chosen is None else _list(chosen)))
         if not self.is_root:  # a RootModel has neither of the other two
             put(made, "__pydantic_extra__", self.extra(extra))
             put(made, "__pydantic_private__", self.private(private))
@@ -100,10 +100,10 @@ class ModelForm(FieldForm):
 
     def migrate(self, data: Any, steps: Iterable[Callable[[Any], Any]]) -> Any:
         """Show an upcast the fields only; a field that it adds counts as set."""
-        old, chosen, *rest = (*data, None)[: max(2, len(data))]
-        new = super().migrate(dict(old), steps)
+        old, chosen, *rest = (*_list(data), None)[: max(2, len(data))]
+        new = super().migrate(dict(_map(old)), steps)
         if chosen is not None:
-            kept = [name for name in chosen if name in new or name not in old]
+            kept = [name for name in _list(chosen) if name in new or name not in old]
             chosen = kept + [name for name in new if name not in old]
         return [new, chosen, *rest]
 
@@ -117,6 +117,12 @@ class ModelForm(FieldForm):
 def _default(private: Any) -> Any:
     factory = private.default_factory
     return private.get_default() if factory is None else factory()
+
+
+def _list(data: Any) -> list[Any]:
+    if type(data) is not list:
+        raise CorruptData("the parts of a model are not a list")
+    return data
 
 
 def _map(data: Any) -> dict[str, Any]:

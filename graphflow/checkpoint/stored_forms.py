@@ -91,6 +91,10 @@ _BUILTIN_PARTS: dict[type, Plain] = {
 }
 
 
+_STORED_AS: dict[type, type] = {tuple: list, frozenset: set}
+"""Where that is not the type itself."""
+
+
 class BuiltinForm(Form):
     """A subclass of a built-in type that adds behaviour but no data of its own."""
 
@@ -107,6 +111,8 @@ class BuiltinForm(Form):
 
     def build(self, data: Any) -> Any:
         """Fill an instance by the built-in's own methods."""
+        if not isinstance(data, (self.base, _STORED_AS.get(self.base, self.base))):
+            raise CorruptData(f"the content of a {type_name(self.kind)} is something else")
         if self.base in (list, dict, set):
             made: Any = self.base.__new__(self.kind)
             self.base.__init__(made, data)

@@ -83,6 +83,13 @@ def write_timezone(value: timezone, pack: Pack) -> bytes:
     return pack([*value.__getinitargs__()])  # type: ignore[attr-defined]
 
 
+def make_timezone(data: Any) -> timezone:
+    """Make a timezone of its offset and, if it has one, its name."""
+    if type(data) is not list:
+        raise CorruptData("not an offset and a name")
+    return timezone(*data)
+
+
 def write_zone(value: zoneinfo.ZoneInfo, pack: Pack) -> bytes:
     """Write the key; the rules are the database's."""
     if value.key is None:
@@ -132,5 +139,5 @@ TIME_MAKERS: dict[int, Callable[[Any], Any]] = {
     DATETIME: make_moment(datetime),
     TIME: make_moment(time),
     TIMEDELTA: make_timedelta,
-    TIMEZONE: lambda data: timezone(*data),
+    TIMEZONE: make_timezone,
 }

@@ -5,8 +5,8 @@
 Values of every kind, frames, rows, snapshots and export files are changed and read, by the native
 and by the pure reader. What must not happen: another error than those that stand in the contract,
 an import, an execution, an opened file (time zones are looked up in the system's database, nothing
-else is), or memory beyond what the bytes are worth. Prints what happened as JSON; a process of its
-own, as an audit hook cannot be taken away again.
+else is), memory or time beyond what the bytes are worth. Prints what happened as JSON; a process of
+its own, as an audit hook cannot be taken away again.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import json
 import operator
 import random
 import resource
+import signal
 import sys
 import time
 import warnings
@@ -62,6 +63,8 @@ LARGEST = 4000
 """Bytes of what is changed; there is nothing more to find in more."""
 SHARES = (*["value"] * 6, *["frame"] * 3, *["row"] * 2, "snapshot", "export")
 """How often what is changed."""
+PATIENCE = 60
+"""Seconds for a hundred of them."""
 ROOM = 1 << 30
 """Bytes of address space that reading may take beyond what the process has."""
 BOMBS = (
@@ -94,6 +97,10 @@ class Sample(NamedTuple):
     read: Callable[[bytes], object]
     tree: Any = None
     """What the bytes say; see `parsed`."""
+
+
+class Endless(BaseException):
+    """Reading some bytes has not come to an end."""
 
 
 class State(TypedDict, total=False):
@@ -286,6 +293,10 @@ def allow_memory(room: int) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + room,) * 2)
 
 
+def give_up(*_: object) -> None:
+    raise Endless
+
+
 def run(how_often: int, seed: int) -> dict[str, Any]:
     """Change and read so often; return what happened."""
     known = samples([Codec(CLASSES), Codec(CLASSES, pure=True)])
@@ -297,9 +308,12 @@ def run(how_often: int, seed: int) -> dict[str, Any]:
     if sys.platform == "linux":
         allow_memory(ROOM)
     before, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.monotonic()
+    signal.signal(signal.SIGALRM, give_up)
     seen = watched()
     pools = [[sample for sample in known if sample.what == what] for what in SHARES]
     for number in range(how_often):
+        if not number % 100:
+            signal.alarm(PATIENCE)
         pool = pools[int(dice.random() * len(pools))]
         sample = pool[int(dice.random() * len(pool))]
         if dice.random() < 0.3 and sample.tree is not None:
@@ -320,6 +334,7 @@ def run(how_often: int, seed: int) -> dict[str, Any]:
         outcomes[f"{sample.what} {outcome}"] += 1
         if len(wrong) > 4 or len(seen) > 99:
             break
+    signal.alarm(0)
     return {
         "seed": seed,
         "count": sum(outcomes.values()),

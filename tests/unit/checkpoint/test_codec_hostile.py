@@ -15,6 +15,8 @@ from graphflow.checkpoint.codec import Codec, is_safe
 from graphflow.checkpoint.codec_errors import CorruptData, UnknownType
 from graphflow.checkpoint.msgpack_pure import ext_header, packb
 
+from .kinds import CLASSES
+
 SEEDS = """
 import collections, dataclasses, datetime, decimal, enum, fractions, ipaddress, pathlib, re, uuid
 import typing, zoneinfo
@@ -180,6 +182,33 @@ MADE_UP = [
 def test_made_up_payloads_are_corrupt(codec, data):
     with pytest.raises(CorruptData):
         codec.decode(data)
+
+
+ENDLESS = range(2**62)
+BUILT = ("MyList", "MyTuple", "MySet", "MyFrozenSet", "MyBytes", "MyDict", "MyStr", "MyInt")
+
+
+@pytest.mark.parametrize(
+    ("kind", "content"),
+    [
+        *((kind, ENDLESS) for kind in (*BUILT, "MyFloat", "User", "Root", "Point", "Open")),
+        *(("MyBytes", 10**12), ("MyStr", 10**12), ("User", [{"name": "a"}, ENDLESS])),
+    ],
+)
+def test_a_registered_class_is_not_filled_with_what_has_no_end(kind, content):
+    codec = Codec(CLASSES)
+    (tag,) = [tag for tag, _, known in CLASSES if known.__name__ == kind]
+    with pytest.raises(CorruptData):
+        codec.decode(extension(64, codec.encode([tag, 1, content])))
+
+
+@pytest.mark.parametrize("code", [16, 30])
+def test_a_payload_without_end_is_corrupt(codec, code):
+    endless = Codec().encode(range(2**62))
+    array = packb("<i4")
+    payload = endless if code == 16 else b"\x94" + array + endless + b"\xc2\xc4\x00"
+    with pytest.raises(CorruptData):
+        codec.decode(extension(code, payload))
 
 
 @pytest.mark.parametrize("code", [0, 18, 29, 40, 63, 99, 127])

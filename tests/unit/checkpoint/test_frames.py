@@ -150,6 +150,32 @@ def test_what_is_no_snapshot_is_told(value: object) -> None:
         unpack_snapshot(CODEC, CODEC.encode(value))
 
 
+ENDLESS = range(2**62)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        *([1, 0, 0, ENDLESS], [1, 0, 0, ["k", ENDLESS]], [1, 0, 0, ["k", 0], None, ["n", ENDLESS]]),
+        *([1, 0, 0, None, ENDLESS], [1, 0, 0, None, [ENDLESS]], [1, 0, 0, None, None, ENDLESS]),
+        *([1, 0, 0, None, None, ["n", [], ENDLESS]], [1, 0, 0, *[None] * 4, ENDLESS]),
+        [1, 0, 0, *[None] * 7, [0, [], ENDLESS, None]],
+    ],
+)
+def test_a_frame_that_has_no_end_is_told(body: object) -> None:
+    with pytest.raises(CorruptCheckpointError, match="Frame 3"):
+        read(StoredFrame(3, 0.0, CODEC.encode(body)), ())
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [(0, [ENDLESS, []]), (0, [[], ENDLESS]), (0, [[], [ENDLESS]]), (4, [ENDLESS, "task", None])],
+)
+def test_a_row_that_has_no_end_is_told(kind: int, value: object) -> None:
+    with pytest.raises(CorruptCheckpointError, match="row of task 7"):
+        unpack_row(CODEC, StoredRow(7, kind, 0, CODEC.encode(value)))
+
+
 def test_damage_is_told_also_where_it_cannot_be_shown() -> None:
     frame = StoredFrame(3, 0.0, CODEC.encode([1, 10**5000, 0]))
     with pytest.raises(CorruptCheckpointError, match="Frame 3 cannot be read: <KeyError>"):
