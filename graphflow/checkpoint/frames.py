@@ -189,18 +189,18 @@ def fold_frame(folder: Folder, seq: int, body: Body, before: Body) -> None:
     packed, settled = body[3], body[5]
     if packed is None:
         return
-    if settled is None or None in settled[1::3]:
-        folder.apply(delta_of(seq, body, before))
-        return
     try:
+        if type(settled) is not list or None in settled[1::3]:
+            folder.apply(delta_of(seq, body, before))
+            return
         put, extend = folder.put, folder.extend
-        parts = iter(packed)
+        parts = iter(_list(packed))
         for key in parts:
             op = next(parts)
             if type(op) is not int:
-                folder.apply({key: (tuple(op),)})
+                folder.apply({key: (tuple(_list(op)),)})
                 continue
-            written = settled[3 * (op // BY_TASK) + 1]
+            written = _list(settled[3 * (op // BY_TASK) + 1])
             value = written[1] if written[0] == key else _written(key, written)
             if op % BY_TASK == APPEND:
                 extend(key, value)

@@ -81,7 +81,13 @@ class Folder:
         self._values[key] = value
 
     def extend(self, key: str, items: Sequence[Any]) -> None:
-        """Apply one APPEND."""
+        """Apply one APPEND.
+
+        Raises:
+            TypeError: `items` is a `range`, which nobody appends and which may be endless.
+        """
+        if type(items) is range:
+            raise TypeError("a range cannot be appended")
         if key not in self._own:
             self._values[key] = list(self._values.get(key, ()))
             self._own.add(key)

@@ -105,8 +105,11 @@ def called(store: Checkpointer, name: str) -> None:
 
 def thread_of(store: Checkpointer, name: str) -> StoredThread:
     whole = store.run(read_whole(store, name))
-    branches = [
-        branch._replace(frames=[frame._replace(created=0.0) for frame in branch.frames])
+    branches = [  # tasks side by side end in any order, and so their rows come
+        branch._replace(
+            frames=[frame._replace(created=0.0) for frame in branch.frames],
+            rows=sorted(branch.rows),
+        )
         for branch in whole.branches
     ]
     return whole._replace(branches=branches)
