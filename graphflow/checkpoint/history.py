@@ -75,13 +75,10 @@ def load(
         UnknownCheckpointError: The thread has no such checkpoint or branch.
     """
     yield from store.begin()
-    branches = yield from store.branches(thread, scope)
-    found = pick(thread, branches, at, branch)
-    if found is None or (found.head < 0 and at is None):
-        yield from store.end()
-        return None
-    seq = found.head if at is None else at[0]
-    checkpoint = yield from _read(store, codec, branches, found, seq)
+    aim = yield from _aim(store, thread, scope, at, branch)
+    checkpoint = None
+    if aim is not None:
+        checkpoint = yield from _read(store, codec, *aim)
     yield from store.end()
     return checkpoint
 
@@ -97,23 +94,37 @@ def load_frame(
 ) -> Operation[Checkpoint | None]:
     """As `load`, without the state: reads one frame, however long the thread is."""
     yield from store.begin()
-    branches = yield from store.branches(thread, scope)
-    found = pick(thread, branches, at, branch)
-    if found is None or (found.head < 0 and at is None):
-        yield from store.end()
-        return None
-    seq = found.head if at is None else at[0]
+    aim = yield from _aim(store, thread, scope, at, branch)
     stored: list[StoredFrame] = []
-    for place, _ in lineage(branches, found, seq):
-        if place.parent is None or seq > place.parent_seq:
-            stored = yield from store.frames(place.id, seq - 1, seq)
-            break
+    if aim is not None:
+        branches, found, seq = aim
+        for place, _ in lineage(branches, found, seq):
+            if place.parent is None or seq > place.parent_seq:
+                stored = yield from store.frames(place.id, seq - 1, seq)
+                break
     yield from store.end()
+    if aim is None:
+        return None
     if not stored:
         raise UnknownCheckpointError(f"Branch {found.name!r} has no checkpoint {seq}.")
     frame = unpack_frame(stored[0], open_frames(codec, stored)[0], None)
     newest = max(known.head for known in branches)
     return Checkpoint(found, frame, {}, {}, (), parent_of(branches, found, frame), 0, newest)
+
+
+def _aim(
+    store: Checkpointer,
+    thread: str,
+    scope: str,
+    at: tuple[int, int] | None,
+    name: str | None,
+) -> Operation[tuple[list[Branch], Branch, int] | None]:
+    """Return the branches, the one that is meant, and the number; None: there is nothing yet."""
+    branches = yield from store.branches(thread, scope)
+    found = pick(thread, branches, at, name)
+    if found is None or (found.head < 0 and at is None):
+        return None
+    return branches, found, found.head if at is None else at[0]
 
 
 def pick(
