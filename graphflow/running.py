@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
-from time import monotonic, sleep, time
+from time import sleep, time
 from typing import Any, TypeVar
 
 from graphflow.calls import Call, shaped
 from graphflow.checkpoint.codec import Codec
-from graphflow.checkpoint.leases import Claim
+from graphflow.checkpoint.leases import Claim, Patience, nap
 from graphflow.checkpoint.protocol import Checkpointer, Operation
 from graphflow.drivers.saving import Saver
 from graphflow.drivers.threads import ThreadDriver
@@ -70,8 +70,6 @@ class Run:
         self.claim = None if nested is not None or store is None else Claim(store)
         self.on_fork = False
         """Whether the run gets a branch of its own, because somebody has the other."""
-        self.asked = 0.0
-        """When the branch was first found busy, on the monotonic clock; 0: not yet."""
 
     # -- opening -------------------------------------------------------------------------------
 
@@ -98,11 +96,12 @@ class Run:
         """
         if self.store is None:
             return at_once(self._opening())
+        patience = Patience(self.call.on_busy)
         while True:
             try:
                 return self.store.run(self._opening())
             except ThreadBusy as busy:
-                pause = self._pause(busy)
+                pause = self._pause(patience, busy)
             except BaseException:
                 if (release := self._release()) is not None:
                     with suppress(CheckpointError):  # it ends by itself
@@ -114,36 +113,31 @@ class Run:
         """As `open`, on an event loop."""
         if self.store is None:
             return at_once(self._opening())
+        patience = Patience(self.call.on_busy, on_loop=True)
         while True:
             try:
                 return await self.store.arun(self._opening())
             except ThreadBusy as busy:
-                pause = self._pause(busy)
+                pause = self._pause(patience, busy)
             except BaseException:
                 if (release := self._release()) is not None:
                     with suppress(CheckpointError):  # it ends by itself
                         await self.store.arun(release)
                 raise
-            await _nap(pause)
+            await nap(pause)
 
     def _release(self) -> Operation[None] | None:
         return None if self.claim is None else self.claim.release()
 
-    def _pause(self, busy: ThreadBusy) -> float:
+    def _pause(self, patience: Patience, busy: ThreadBusy) -> float:
         """Return how many seconds to wait until the branch is asked for again.
 
         Raises:
             ThreadBusy: The call does not wait, or not any longer.
         """
-        patience, now = self.call.on_busy, monotonic()
-        self.asked = self.asked or now
-        if patience == "fork":
-            self.on_fork = True
-            return 0.0
-        waited = now - self.asked
-        if patience == "raise" or (patience != "wait" and waited >= float(patience)):
-            raise busy
-        return min(0.25, max(0.005, waited / 4))
+        pause = patience.pause(busy)
+        self.on_fork = pause is None
+        return pause or 0.0
 
     # -- driving -------------------------------------------------------------------------------
 
@@ -261,12 +255,6 @@ def _forward(event: Event, nested: Nested) -> None:
     around = nested.task.run
     if event.mode in around.forwarded and around.sink is not None:
         around.sink(event)
-
-
-async def _nap(seconds: float) -> None:
-    import asyncio  # here: a program without a loop does not need it
-
-    await asyncio.sleep(seconds)
 
 
 def at_once(operation: Operation[T]) -> T:

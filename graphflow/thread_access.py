@@ -5,18 +5,19 @@ The part of a compiled graph that needs its plan and its checkpointer, but runs 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Generator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from graphflow.calls import merge_configs
 from graphflow.checkpoint.codec import Codec
-from graphflow.checkpoint.leases import Claim
-from graphflow.checkpoint.protocol import Checkpointer
+from graphflow.checkpoint.leases import Claim, Patience, nap
+from graphflow.checkpoint.protocol import Checkpointer, Operation
 from graphflow.drivers.call import acarry, carry
 from graphflow.drivers.threads import on_portal
-from graphflow.errors import CheckpointError
+from graphflow.errors import CheckpointError, ThreadBusy
 from graphflow.graph.declaration import Declaration
 from graphflow.graph.picture import Picture, diagram_of
 from graphflow.graph.plan import Plan
@@ -25,6 +26,7 @@ from graphflow.places import place_of
 from graphflow.reading import Reader, chosen, name_of_scope
 from graphflow.types import Config, StateSnapshot, StateUpdate
 from graphflow.updating import (
+    Editing,
     begin_branch,
     check_supersteps,
     edit,
@@ -132,16 +134,17 @@ class ThreadAccess:
         self, config: Config, supersteps: Sequence[Sequence[StateUpdate]]
     ) -> Config:
         """Apply several supersteps of updates, a checkpoint each; return the last one's config."""
-        return carry(self._bulk(config, supersteps), self._done)
+        return carry(self._bulk(config, supersteps, Patience()), self._done)
 
     async def abulk_update_state(
         self, config: Config, supersteps: Sequence[Sequence[StateUpdate]]
     ) -> Config:
         """As `bulk_update_state`, on the running event loop."""
-        return await acarry(self._bulk(config, supersteps), self._adone)
+        patience = Patience(on_loop=True)
+        return await acarry(self._bulk(config, supersteps, patience), self._adone)
 
     def _bulk(
-        self, config: Config, supersteps: Sequence[Sequence[StateUpdate]]
+        self, config: Config, supersteps: Sequence[Sequence[StateUpdate]], patience: Patience
     ) -> Generator[Any, Any, Config]:
         """Ask for operations on the store, and for coroutines of asynchronous path functions."""
         check_supersteps(supersteps)
@@ -153,7 +156,10 @@ class ThreadAccess:
                 raise ValueError(f"Subgraph {name_of_scope(place.scope)} not found")
             claim = Claim(store)
             try:
-                editing = yield open_edit(plan, store, self.codec, place, updates, claim)
+                editing: Editing = yield from _when_free(
+                    patience,
+                    partial(open_edit, plan, store, self.codec, place, updates, claim),
+                )
                 turn = yield from work_out(editing, merged)
                 if turn.commit is not None:
                     yield editing.recorder.record(turn.commit)
@@ -177,17 +183,21 @@ class ThreadAccess:
             InvalidUpdateError: A key is none of the state's, or the thread does not exist.
             HeadMoved: Somebody else ran or edited the thread meanwhile.
         """
-        return carry(self._editing(self._merged(config), values), self._done)
+        return carry(self._editing(self._merged(config), values, Patience()), self._done)
 
     async def aedit_state(self, config: Config, values: Mapping[str, Any]) -> Config:
         """As `edit_state`, on the running event loop."""
-        return await acarry(self._editing(self._merged(config), values), self._adone)
+        editing = self._editing(self._merged(config), values, Patience(on_loop=True))
+        return await acarry(editing, self._adone)
 
-    def _editing(self, config: Config, values: Mapping[str, Any]) -> Generator[Any, Any, Config]:
+    def _editing(
+        self, config: Config, values: Mapping[str, Any], patience: Patience
+    ) -> Generator[Any, Any, Config]:
         store = self._saver()
         place, claim = place_of(config), Claim(store)
         try:
-            edited: Config = yield edit(self.plan, store, self.codec, place, config, values, claim)
+            editing = partial(edit, self.plan, store, self.codec, place, config, values, claim)
+            edited: Config = yield from _when_free(patience, editing)
         finally:
             yield from _given_back(claim)
         return edited
@@ -287,6 +297,17 @@ class ThreadAccess:
 
     def _merged(self, config: Config) -> Config:
         return merge_configs(self.config, config)
+
+
+def _when_free(
+    patience: Patience, operation: Callable[[], Operation[Any]]
+) -> Generator[Any, Any, Any]:
+    """Ask for an operation, again and again while it finds the branch busy."""
+    while True:
+        try:
+            return (yield operation())
+        except ThreadBusy as busy:
+            yield nap(patience.pause(busy) or 0.0)
 
 
 def _given_back(claim: Claim) -> Generator[Any, Any, None]:

@@ -25,7 +25,10 @@ from weakref import WeakValueDictionary
 
 from graphflow.checkpoint.protocol import MAIN, Checkpointer, Lease, Operation
 from graphflow.errors import CheckpointError, Fenced, ThreadBusy
+from graphflow.types import OnBusy
 
+LEAVING_SECONDS: Final = 0.1
+"""How long a run that may just be ending on this loop is waited for."""
 BEATS: Final = 3
 """How often a lease is renewed in the time that it lasts."""
 IDLE_SECONDS: Final = 1.0
@@ -114,6 +117,48 @@ class Claim:
     def let_go(self, lease: Lease) -> None:
         """Note that this process has a lease no more."""
         _held.pop(lease.fence, None)
+
+
+class Patience:
+    """How long a call waits for a branch on which somebody is running.
+
+    On an event loop a run of this process is waited for a moment in any case: a stream that was
+    left is closed by the loop a little later, and so is a call that was cancelled.
+
+    Args:
+        on_busy: What the caller wants.
+        on_loop: Whether an event loop goes on while the call waits.
+    """
+
+    def __init__(self, on_busy: OnBusy = "raise", *, on_loop: bool = False) -> None:
+        self.on_busy = on_busy
+        self.on_loop = on_loop
+        self.began: float | None = None
+
+    def pause(self, busy: ThreadBusy) -> float | None:
+        """Return how many seconds to wait before asking again; None: go aside instead.
+
+        Raises:
+            ThreadBusy: The call does not wait, or not any longer.
+        """
+        now = monotonic()
+        self.began = now if self.began is None else self.began
+        waited = now - self.began
+        is_leaving = self.on_loop and busy.owner.startswith(f"{own_place()}/")
+        if is_leaving and waited < LEAVING_SECONDS:
+            return waited / 4
+        if self.on_busy == "fork":
+            return None
+        if self.on_busy == "raise" or (self.on_busy != "wait" and waited >= float(self.on_busy)):
+            raise busy
+        return min(0.25, max(0.005, waited / 4))
+
+
+async def nap(seconds: float) -> None:
+    """Let an event loop go on for a while."""
+    import asyncio  # here: a program without a loop does not need it
+
+    await asyncio.sleep(seconds)
 
 
 def erase(store: Checkpointer, thread: str) -> Operation[None]:

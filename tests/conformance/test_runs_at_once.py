@@ -372,3 +372,59 @@ def test_of_this_machine_processes_are_known_and_of_others_not() -> None:
     assert not leases.is_over("whatever somebody else writes there")
     assert leases.is_over(f"{machine}/999999999//1")
     assert not leases.is_over(f"{machine}/1//1")
+
+
+# -- who is just leaving ---------------------------------------------------------------------------
+
+
+def two_nodes(store: Checkpointer) -> CompiledStateGraph:
+    async def n(_: State) -> State:
+        return {"log": ["n"]}
+
+    graph = StateGraph(State).add_node("a", n).add_node("b", n)
+    return graph.add_edge(START, "a").add_edge("a", "b").compile(store)
+
+
+def test_a_stream_that_was_left_is_no_obstacle_on_its_loop(store: Checkpointer) -> None:
+    """It is closed by the loop a little later."""
+    app = two_nodes(store)
+
+    async def run() -> None:
+        async for _ in app.astream({}, THREAD):
+            break
+        assert (await app.ainvoke(None, THREAD))["log"] == ["n", "n"]
+        async for _ in app.astream({}, THREAD):
+            break
+        await app.aupdate_state(THREAD, {"log": ["edit"]}, "b")
+        async for _ in app.astream({}, THREAD):
+            break
+        await app.thread("t").app.aedit_state(THREAD, {"log": []})
+
+    asyncio.run(run())
+
+
+def test_a_call_that_is_being_cancelled_is_no_obstacle_on_its_loop(store: Checkpointer) -> None:
+    async def slow(_: State) -> State:
+        await asyncio.sleep(60)
+        return {}
+
+    async def run() -> None:
+        first = asyncio.ensure_future(single(slow, store).ainvoke({}, THREAD))
+        await asyncio.sleep(0.05)
+        first.cancel()
+        assert await single(says("next"), store).ainvoke({}, THREAD) == {"log": ["next"]}
+
+    asyncio.run(run())
+
+
+def test_a_run_that_goes_on_is_waited_for_no_longer_than_a_moment(store: Checkpointer) -> None:
+    async def run() -> None:
+        stream = two_nodes(store).astream({}, THREAD)
+        await anext(stream)
+        began = time.monotonic()
+        with pytest.raises(ThreadBusy):
+            await single(says("n"), store).ainvoke({}, THREAD)
+        assert time.monotonic() - began >= leases.LEAVING_SECONDS
+        await stream.aclose()
+
+    asyncio.run(run())
