@@ -156,7 +156,7 @@ def open_frames(codec: Codec, stored: Sequence[StoredFrame]) -> list[Body]:
 
 def _checked(stored: StoredFrame, body: Any) -> Body:
     if type(body) is list and body and type(body[0]) is int and body[0] > FORMAT:
-        raise StoreTooNewError(f"Frame {stored.seq} has format {body[0]}; this is {FORMAT}.")
+        raise StoreTooNewError(f"Frame {stored.seq} has format {shown(body[0])}; this is {FORMAT}.")
     if type(body) is not list or len(body) < 3 or not _PARTS.issuperset(map(type, body)):
         raise CorruptCheckpointError(f"Frame {stored.seq} cannot be read: it is no frame.")
     body += _EMPTY[len(body) :]

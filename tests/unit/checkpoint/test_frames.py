@@ -126,6 +126,8 @@ def test_a_snapshot_comes_back_as_it_was() -> None:
 def test_a_frame_of_a_later_format_is_refused() -> None:
     with pytest.raises(StoreTooNewError, match="format 2"):
         read(StoredFrame(3, 0.0, CODEC.encode([2, "anything"])), ())
+    with pytest.raises(StoreTooNewError, match="format <int>"):
+        read(StoredFrame(3, 0.0, CODEC.encode([10**5000])), ())
 
 
 @pytest.mark.parametrize(
