@@ -278,9 +278,13 @@ def watched() -> set[str]:
     zones = tuple(zoneinfo.TZPATH)
 
     def watch(event: str, arguments: tuple[Any, ...]) -> None:
-        if event not in HARMLESS:
-            is_zone = event == "open" and str(arguments[0]).startswith(zones)
-            seen.add("open of a time zone" if is_zone else f"{event} {arguments!r:.200}")
+        if event == "open" and str(arguments[0]).startswith(zones):
+            seen.add("open of a time zone")
+        elif event == "compile" and bytes(arguments[0] or b"").startswith(b"def foo("):
+            # pydantic has `inspect` read the signature of a field's default factory, from the class
+            seen.add("look at a default factory")
+        elif event not in HARMLESS:
+            seen.add(f"{event} {arguments!r:.200}")
 
     sys.addaudithook(watch)
     return seen
