@@ -96,8 +96,7 @@ class Group:
     def _work_off(self) -> None:
         """Do all that is queued; with the lock held."""
         queue, commits = self._queue, list[Ticket[Any]]()
-        if self._file.connection.in_transaction:  # one that could not be taken back
-            self._clear_up()
+        self._clear_up()
         alone = len(queue) == 1
         while queue and len(commits) < AT_MOST:
             ticket = queue.popleft()
@@ -118,9 +117,11 @@ class Group:
             self._together(commits)
 
     def _clear_up(self) -> None:
+        """Take back a transaction that could not be taken back before."""
         try:
-            self._execute("ROLLBACK")
-        except sqlite3.Error as error:  # goes to whoever waits
+            if self._file.connection.in_transaction:
+                self._execute("ROLLBACK")
+        except sqlite3.Error as error:  # goes to all who wait; the connection may be closed
             self._take_back(tuple(self._queue), error)
             self._queue.clear()
 

@@ -20,6 +20,7 @@ import pytest
 from graphflow import (
     START,
     Checkpointer,
+    CheckpointError,
     CompiledStateGraph,
     Fenced,
     HeadMoved,
@@ -428,3 +429,14 @@ def test_a_run_that_goes_on_is_waited_for_no_longer_than_a_moment(store: Checkpo
         await stream.aclose()
 
     asyncio.run(run())
+
+
+def test_a_stream_may_outlive_its_store(tmp_path: Path) -> None:
+    """Whoever forgets it must not read of it when it is collected."""
+    store = SqliteCheckpointer(tmp_path / "threads.db")
+    stream = single(says("n"), store).stream({}, THREAD, stream_mode="values", durability="sync")
+    next(stream)
+    store.close()
+    stream.close()
+    with pytest.raises(CheckpointError, match="closed"):
+        store.run(store.threads())
