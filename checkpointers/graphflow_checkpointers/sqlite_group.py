@@ -82,7 +82,7 @@ class Group:
     def finish(self, ticket: Ticket[T]) -> T:
         """See to it that an operation is carried out, and return its result."""
         with self._file.lock:
-            if not ticket.is_done:
+            while not ticket.is_done:  # others may have filled the transaction before it
                 self._work_off()
         return ticket.returned()
 

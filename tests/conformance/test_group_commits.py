@@ -15,6 +15,7 @@ import pytest
 from graphflow import HeadMoved, StoreFullError
 from graphflow.checkpoint.protocol import MAIN, Branch, Operation, StoredFrame
 from graphflow.testing.material import lease, result, stored
+from graphflow_checkpointers import sqlite_group
 from graphflow_checkpointers.sqlite import SqliteCheckpointer
 
 COUNT = 8
@@ -57,6 +58,21 @@ def test_commits_that_come_at_once_wait_for_the_disk_once(store: SqliteCheckpoin
     assert [future.result() for future in futures] == [None] * COUNT
     assert heads(store) == [1] * COUNT
     assert texts.count("COMMIT") == 1
+
+
+def test_more_commits_than_fit_into_one_transaction_are_all_carried_out(
+    store: SqliteCheckpointer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also the last one, whose caller is the one that works them off."""
+    monkeypatch.setattr(sqlite_group, "AT_MOST", 2)
+    branches = lines(store)
+    tickets = [
+        store._group.put(store.append(branch.id, 0, stored(1), drop_rows=False))
+        for branch in branches
+    ]
+    store._group.finish(tickets[-1])
+    assert heads(store) == [1] * COUNT
+    assert all(ticket.is_done for ticket in tickets)
 
 
 def test_of_commits_in_one_transaction_each_is_refused_alone(store: SqliteCheckpointer) -> None:
