@@ -187,3 +187,15 @@ def test_a_changed_byte_is_found_and_its_address_told(
     with pytest.raises(CorruptCheckpointError, match=rf"frame 2 of branch {branch}.*backup"):
         app.get_state(thread("bad"))
     assert app.get_state(thread("good")).values == {"count": 5}
+
+
+def test_tables_of_the_first_version_get_what_has_come_since(no_tables: str, sql: Ask) -> None:
+    with PostgresCheckpointer(no_tables) as store:
+        counting(store).invoke({"count": 0}, thread())
+    sql("DROP TABLE graphflow_lease")
+    sql("UPDATE graphflow_format SET version = 1 WHERE contents = 'checkpoints'")
+    for _ in range(2):
+        with PostgresCheckpointer(no_tables) as store:
+            assert counting(store).get_state(thread()).values == {"count": 5}
+            counting(store).invoke({"count": 0}, thread())
+    assert sql("SELECT version FROM graphflow_format") == [(tables.FORMAT,)]
