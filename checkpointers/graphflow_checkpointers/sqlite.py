@@ -303,11 +303,13 @@ class SqliteCheckpointer(Checkpointer):
         yield Statement(sql.APPEND, (key_behind(branch, head), head, 0.0, 0, b""))
 
     def scrub(self) -> Operation[None]:
-        """Empty the log; the file itself overwrites what is removed.
+        """Write the file anew, which takes room for a second one meanwhile, and empty the log.
 
         Raises:
             CheckpointError: Somebody else is reading what was there before.
+            StoreFullError: There is no room for the second one.
         """
+        yield Statement(sql.WRITE_ANEW)
         found = yield Statement(sql.TRUNCATE_LOG)
         if found and found[0][0]:
             raise CheckpointError(

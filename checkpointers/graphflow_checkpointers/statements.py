@@ -189,6 +189,8 @@ SCOPE_BRANCHES: Final = """
 
 DROP_BRANCH: Final = "DELETE FROM graphflow_branch WHERE id = ?"
 
+# SQLite overwrites what is deleted, but not what it left behind when it moved it to another page.
+WRITE_ANEW: Final = "VACUUM"
 TRUNCATE_LOG: Final = "PRAGMA wal_checkpoint(TRUNCATE)"
 
 THREADS: Final = "SELECT name FROM graphflow_thread ORDER BY id"

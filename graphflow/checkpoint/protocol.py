@@ -258,21 +258,24 @@ class Checkpointer(ABC):
         """Remove a thread with all its branches."""
         self.run(self.remove_thread(str(thread_id)))
 
-    def erase_thread(self, thread_id: str) -> None:
-        """Remove a thread, and what the store still has of its bytes afterwards; see `scrub`.
+    def erase_thread(self, *thread_ids: str) -> None:
+        """Remove threads, and what the store still has of their bytes afterwards; see `scrub`.
 
-        A run that is going on in it is `Fenced` at its next commit.
+        A run that is going on in one of them is `Fenced` at its next commit. Erase many in one
+        call: stores write themselves anew for that.
         """
         from graphflow.checkpoint.leases import erase
 
-        self.run(erase(self, str(thread_id)))
+        for name in thread_ids:
+            self.run(erase(self, str(name)))
         self.run(self.scrub())
 
-    async def aerase_thread(self, thread_id: str) -> None:
+    async def aerase_thread(self, *thread_ids: str) -> None:
         """As `erase_thread`, without blocking the event loop."""
         from graphflow.checkpoint.leases import erase
 
-        await self.arun(erase(self, str(thread_id)))
+        for name in thread_ids:
+            await self.arun(erase(self, str(name)))
         await self.arun(self.scrub())
 
     def prune(

@@ -44,7 +44,9 @@ def talk(store: Any, thread: str, text: str) -> None:
     app(store).invoke(Command(resume={questions[1].id: f"yes {text}"}), config)
 
 
-@pytest.mark.parametrize("seed", range(3))
+# Ids are drawn anew in every run: of the seeds below some have a row whose page SQLite split, so
+# that a copy of it stayed behind in the old page.
+@pytest.mark.parametrize("seed", [0, 25, 36, 37])
 def test_an_erased_thread_leaves_no_bytes_in_the_file(tmp_path: Path, seed: int) -> None:
     dice = random.Random(seed)
     with SqliteCheckpointer(tmp_path / "threads.db") as store:

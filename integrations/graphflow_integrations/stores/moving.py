@@ -124,8 +124,11 @@ def delete(store: Checkpointer, options: argparse.Namespace) -> int:
     if not options.yes and not _agreed(len(options.threads)):
         complain("Nothing was removed. Say --yes to remove without being asked.")
         return FAILED
-    for name in progress(options.threads, "Removing"):
-        store.erase_thread(name) if options.erase else store.delete_thread(name)
+    if options.erase:
+        store.erase_thread(*options.threads)
+    else:
+        for name in progress(options.threads, "Removing"):
+            store.delete_thread(name)
     if options.json:
         say_json({"removed": options.threads})
     else:
