@@ -83,7 +83,7 @@ class SqliteCheckpointer(Checkpointer):
     # -- carrying out --------------------------------------------------------------------------
 
     def run(self, operation: Operation[T]) -> T:
-        return self._group.finish(self._group.put(operation))
+        return self._group.do(operation)
 
     async def arun(self, operation: Operation[T]) -> T:
         ticket = self._group.put(operation)

@@ -1,14 +1,17 @@
 """Group commit: runs that end a superstep at the same time wait for the disk once.
 
-Whoever has something to do puts it into a queue and waits for the connection. Who gets it does what
-the others have put there meanwhile, too: commits go into one transaction, each in a part of its own
-that can be taken back without the others; all else is done one by one. Nobody is told that his is
-done before all of it is on the disk.
+Who finds the connection free does what he has to do. Who does not puts it into a queue and waits.
+Who gets the connection then does what the others have put there meanwhile, too: commits go into one
+transaction, each in a part of its own that can be taken back without the others; all else is done
+one by one. Nobody is told that his is done before all of it is on the disk.
+
+The main thread does only its own: Ctrl-C strikes there, and must not end what is another's.
 """
 
 from __future__ import annotations
 
 import sqlite3
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any, Final, Generic, TypeVar
@@ -73,8 +76,23 @@ class Group:
         self._forget = forget
         self._queue: deque[Ticket[Any]] = deque()
 
+    def do(self, operation: Operation[T]) -> T:
+        """Carry out an operation in blocking code."""
+        lock = self._file.lock
+        if not self._queue and lock.acquire(blocking=False):
+            try:
+                return self._directly(operation)
+            finally:
+                lock.release()
+        ticket = self.put(operation)
+        try:
+            return self.finish(ticket)
+        except BaseException:
+            self.drop(ticket)
+            raise
+
     def put(self, operation: Operation[T]) -> Ticket[T]:
-        """Queue an operation; somebody must call `finish` for it."""
+        """Queue an operation; somebody must call `finish` or `drop` for it."""
         ticket = Ticket(operation)
         self._queue.append(ticket)
         return ticket
@@ -82,21 +100,52 @@ class Group:
     def finish(self, ticket: Ticket[T]) -> T:
         """See to it that an operation is carried out, and return its result."""
         with self._file.lock:
+            if not ticket.is_done and _is_main():
+                self._queue.remove(ticket)
+                return self._directly(ticket.operation)
             while not ticket.is_done:  # others may have filled the transaction before it
                 self._work_off()
         return ticket.returned()
 
     def drop(self, ticket: Ticket[Any]) -> None:
-        """Leave out an operation for which nobody waits any more, unless it is done."""
+        """Leave out an operation for which nobody waits any more, if it is still queued."""
         with self._file.lock:
-            if not ticket.is_done:
+            if ticket in self._queue:
                 self._queue.remove(ticket)
                 ticket.operation.close()
+
+    def _directly(self, operation: Operation[T], first: Statement | None = None) -> T:
+        """Do one thing, whose first statement may have been asked; with the lock held."""
+        execute, send = self._execute, operation.send
+        try:
+            if first is None:
+                self._clear_up()
+            statement = first or next(operation)
+            while True:
+                cursor = execute(*statement)
+                statement = send(cursor.fetchall() if cursor.description else cursor.rowcount)
+        except StopIteration as stop:
+            return stop.value  # type: ignore[no-any-return]  # what the operation returns
+        except BaseException as error:
+            self._forget()
+            self._file.take_back()
+            if isinstance(error, sqlite3.Error):
+                raise self._file.told(error) from error
+            raise
+
+    def _clear_up(self) -> None:
+        """Take back a transaction that could not be taken back before."""
+        if self._file.connection.in_transaction:
+            self._execute("ROLLBACK")
 
     def _work_off(self) -> None:
         """Do all that is queued; with the lock held."""
         queue, commits = self._queue, list[Ticket[Any]]()
-        self._clear_up()
+        try:
+            self._clear_up()
+        except sqlite3.Error as error:  # goes to all who wait; the connection may be closed
+            self._take_back(tuple(queue), error)
+            queue.clear()
         alone = len(queue) == 1
         while queue and len(commits) < AT_MOST:
             ticket = queue.popleft()
@@ -116,27 +165,11 @@ class Group:
         elif commits:
             self._together(commits)
 
-    def _clear_up(self) -> None:
-        """Take back a transaction that could not be taken back before."""
-        try:
-            if self._file.connection.in_transaction:
-                self._execute("ROLLBACK")
-        except sqlite3.Error as error:  # goes to all who wait; the connection may be closed
-            self._take_back(tuple(self._queue), error)
-            self._queue.clear()
-
     def _alone(self, ticket: Ticket[Any]) -> None:
-        execute, operation, statement = self._execute, ticket.operation, ticket.first
         try:
-            while True:
-                cursor = execute(*statement)
-                statement = operation.send(
-                    cursor.fetchall() if cursor.description else cursor.rowcount
-                )
-        except StopIteration as stop:
-            ticket.end(stop.value)
+            ticket.end(self._directly(ticket.operation, ticket.first))
         except BaseException as error:  # goes to whoever waits for it
-            self._take_back((ticket,), error)
+            ticket.end(error=error)
 
     def _together(self, commits: list[Ticket[Any]]) -> None:
         done: list[tuple[Ticket[Any], Any]] = []
@@ -162,10 +195,9 @@ class Group:
         try:
             while True:
                 word = _IN_GROUP.get(statement[0])
+                cursor = execute(*statement) if word is None else execute(word)
                 if word is not None:
                     is_open = statement[0] == sql.BEGIN_WRITE
-                    statement = Statement(word)
-                cursor = execute(*statement)
                 statement = operation.send(
                     cursor.fetchall() if cursor.description else cursor.rowcount
                 )
@@ -175,8 +207,11 @@ class Group:
             if not self._file.connection.in_transaction:
                 raise
             if is_open:
-                for text in _TAKE_BACK:
-                    execute(text)
+                try:
+                    for text in _TAKE_BACK:
+                        execute(text)
+                except sqlite3.Error as broken:
+                    raise error if isinstance(error, sqlite3.Error) else broken from None
             self._forget()
             ticket.end(error=self._told(error))
 
@@ -192,3 +227,7 @@ class Group:
         told = self._file.told(error)
         told.__cause__ = error
         return told
+
+
+def _is_main() -> bool:
+    return threading.get_ident() == threading.main_thread().ident

@@ -70,9 +70,33 @@ def test_more_commits_than_fit_into_one_transaction_are_all_carried_out(
         store._group.put(store.append(branch.id, 0, stored(1), drop_rows=False))
         for branch in branches
     ]
-    store._group.finish(tickets[-1])
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(store._group.finish, tickets[-1]).result()
     assert heads(store) == [1] * COUNT
     assert all(ticket.is_done for ticket in tickets)
+
+
+def test_the_main_thread_does_only_its_own_so_ctrl_c_ends_nothing_else(
+    store: SqliteCheckpointer,
+) -> None:
+    branches = lines(store)
+    theirs = [
+        store._group.put(store.append(branch.id, 0, stored(1), drop_rows=False))
+        for branch in branches[1:]
+    ]
+
+    def interrupted() -> Operation[None]:
+        yield from store.begin(write=True)
+        yield from store.append(branches[0].id, 0, stored(1), drop_rows=False)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        store.run(interrupted())
+    assert not any(ticket.is_done for ticket in theirs)
+    assert heads(store) == [0] * COUNT
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(store._group.finish, theirs[0]).result()
+    assert heads(store) == [0, *[1] * (COUNT - 1)]
 
 
 def test_of_commits_in_one_transaction_each_is_refused_alone(store: SqliteCheckpointer) -> None:
