@@ -31,6 +31,7 @@ _WORTH_COMPARING = 16
 """Elements; smaller containers are stored whole."""
 _TELLING = {str, int}
 """Types of keys that are never equal without being the same, as 1, True and 1.0 are."""
+_SMALL = {int, float, bool, type(None)}
 
 
 class Recorder:
@@ -69,6 +70,8 @@ class Recorder:
         self.head = base.branch.head if base else -1
         self.chain_cost = base.chain_cost if base else 0
         self.chain_limit = _next_check(self.chain_cost)
+        self.grown = 0
+        """Bytes that the state is known to have at least: what was added, and not replaced."""
         self.comparer = Comparer(codec, base.values if base else {}, compared)
         self.gathered: list[Commit] = []
 
@@ -136,12 +139,15 @@ class Recorder:
         if self.chain_cost < self.chain_limit or self.branch is None:
             return None
         self.chain_limit = _next_check(self.chain_cost)
+        if self.chain_cost <= chain_limit(self.grown):
+            return None
         return self._compact(self.branch, self.head)
 
     def _compact(self, branch: Branch, seq: int) -> Operation[None]:
         live = yield from compact(
             self.store, self.codec, self.thread, self.scope, branch.ordinal, seq
         )
+        self.grown = max(self.grown, live)
         limit = chain_limit(live)
         if self.chain_cost > limit:
             self.chain_cost = 0
@@ -160,9 +166,11 @@ class Recorder:
                 self.upgraded = NOTHING
             if delta is not frame.delta:
                 frame = frame._replace(delta=delta)
-            return pack_frame(self.codec, frame)
+            packed = pack_frame(self.codec, frame)
         except NotStorable as error:
             raise self._located(error, _parts(frame)) from None
+        self.grown = self.grown + len(packed.body) if _only_adds(frame) else 0
+        return packed
 
     def _packed_row(self, row: Row) -> Any:
         try:
@@ -178,6 +186,15 @@ class Recorder:
                 path = f"state[{name!r}]{found.path}"
                 return NotStorable(found.reason, path=path, kind=found.kind)
         return error
+
+
+def _only_adds(frame: Frame) -> bool:
+    """Whether all that a frame's bytes hold is in the state from now on, but for small change."""
+    for ops in frame.delta.values():
+        for op in ops:
+            if op[0] != APPEND and (op[0] != SET or type(op[1]) not in _SMALL):
+                return False
+    return all([task.arg is None for task in frame.pending])
 
 
 def _parts_of_row(row: Row) -> Sequence[tuple[str, Any]]:

@@ -8,7 +8,7 @@ from graphflow import MemoryCheckpointer
 from graphflow.checkpoint.codec import Codec
 from graphflow.checkpoint.recorder import Recorder
 from graphflow.checkpoint.records import Commit, Frame, Source
-from graphflow.state.deltas import SET
+from graphflow.state.deltas import APPEND, SET
 
 BLOB = "x" * 40_000
 
@@ -47,3 +47,37 @@ def test_compaction_is_asked_for_once_while_one_is_under_way() -> None:
         store.run(recorder.record(overwrite(seq)))
     assert recorder.compaction() is not None
     assert recorder.compaction() is None
+
+
+def grow(seq: int) -> Commit:
+    delta: Any = {"items": [(APPEND, [f"{seq:0500}"])], "n": [(SET, seq)]}
+    return Commit(seq - 1, (Frame(seq, Source.LOOP, seq, delta, (), {}, (), (), None, seq - 1),))
+
+
+def test_what_only_grows_is_never_read_again_to_see_how_large_it_is() -> None:
+    store = MemoryCheckpointer()
+    recorder = Recorder(store, Codec(), "t", "", None, frozenset())
+    for seq in range(500):
+        store.run(recorder.record(grow(seq)))
+        assert recorder.compaction() is None
+
+
+def test_what_grew_and_is_replaced_then_is_compacted() -> None:
+    store = MemoryCheckpointer()
+    recorder = Recorder(store, Codec(), "t", "", None, frozenset())
+    for seq in range(500):
+        store.run(recorder.record(grow(seq)))
+    for seq in range(500, 1100):
+        store.run(recorder.record(grow(seq) if seq > 500 else overwritten(seq)))
+        compaction = recorder.compaction()
+        if compaction is not None:
+            store.run(compaction)
+    branch = store.run(store.branches("t"))[0]
+    found = store.run(store.snapshot(branch.id, 9999))
+    assert found is not None
+    assert found[0] >= 500
+
+
+def overwritten(seq: int) -> Commit:
+    delta: Any = {"items": [(SET, [])]}
+    return Commit(seq - 1, (Frame(seq, Source.LOOP, seq, delta, (), {}, (), (), None, seq - 1),))
