@@ -194,7 +194,7 @@ def _only_adds(frame: Frame) -> bool:
         for op in ops:
             if op[0] != APPEND and (op[0] != SET or type(op[1]) not in _SMALL):
                 return False
-    return all([task.arg is None for task in frame.pending])
+    return all(task.arg is None for task in frame.pending)
 
 
 def _parts_of_row(row: Row) -> Sequence[tuple[str, Any]]:
