@@ -98,7 +98,7 @@ class Codec:
             classes: The registered classes.
             pure: Do without ormsgpack even where it is installed.
         """
-        self._registry = classes
+        self.classes = classes
         self._is_pure = pure
         self._pack: Pack = self._start_packing
         self._unpack: Callable[[Any], Any] = self._start_unpacking
@@ -168,10 +168,10 @@ class Codec:
         from graphflow.checkpoint.numpy_types import NUMPY_MAKERS
         from graphflow.checkpoint.own_types import register_own_types
 
-        register_own_types(self._registry)
+        register_own_types(self.classes)
         for kind, entry in WRITERS.items():
-            self._registry.writers.setdefault(kind, entry)
-        self._registry.makers.update(MAKERS | NUMPY_MAKERS)
+            self.classes.writers.setdefault(kind, entry)
+        self.classes.makers.update(MAKERS | NUMPY_MAKERS)
         self._read_raw = _raw_reader(RAW)
         msgpack, option = _backend(self._is_pure)
         self._unpack = self._unpacking(msgpack)
@@ -187,7 +187,7 @@ class Codec:
 
     def _hook(self, ext: Any, pack: Pack) -> Callable[[Any], Any]:
         """Return what turns an object into an extension, its payload packed one level deeper."""
-        writers, find = self._registry.writers, self._find
+        writers, find = self.classes.writers, self._find
 
         def default(value: Any) -> Any:
             code, write = writers.get(type(value)) or find(type(value))
@@ -200,12 +200,12 @@ class Codec:
         from graphflow.checkpoint.builtin_types import ERROR, write_exception
         from graphflow.checkpoint.numpy_types import numpy_writer
 
-        entry = self._registry.writers.get(kind) or numpy_writer(kind)
+        entry = self.classes.writers.get(kind) or numpy_writer(kind)
         if entry is None and issubclass(kind, BaseException):
             entry = (ERROR, write_exception)
         if entry is None:
             raise NotStorable(advice(kind))
-        self._registry.writers[kind] = entry
+        self.classes.writers[kind] = entry
         return entry
 
     def _unpacking(self, msgpack: Any) -> Callable[[Any], Any]:
@@ -217,7 +217,7 @@ class Codec:
 
     def _maker(self, unpack: Callable[[bytes], Any]) -> Callable[[int, bytes], Any]:
         """Return what turns an extension into a value."""
-        makers, read_raw = self._registry.makers, self._read_raw
+        makers, read_raw = self.classes.makers, self._read_raw
 
         def ext_hook(code: int, payload: bytes) -> Any:
             make = makers.get(code)
@@ -227,7 +227,7 @@ class Codec:
 
     def _unpack_purely(self, data: bytes) -> Any:
         return msgpack_pure.unpackb(
-            data, ext_hook=self._read_raw, nested=self._registry.makers, max_levels=MAX_LEVELS
+            data, ext_hook=self._read_raw, nested=self.classes.makers, max_levels=MAX_LEVELS
         )
 
     # ---------------------------------------------------------------------------- the careful path
@@ -239,7 +239,7 @@ class Codec:
         try:
             return self._write_carefully(value)
         except Exception as error:
-            refusal = explain(value, self._write_carefully, self._registry)
+            refusal = explain(value, self._write_carefully, self.classes)
             raise refusal from (None if isinstance(error, NotStorable) else error)
 
     def _decode_carefully(self, framed: bytes) -> Any:

@@ -20,6 +20,7 @@ from graphflow.checkpoint.frames import (
     unpack_row,
     unpack_snapshot,
 )
+from graphflow.checkpoint.heads import Head, head_after
 from graphflow.checkpoint.protocol import Branch, Checkpointer, Operation, StoredFrame
 from graphflow.checkpoint.records import NOTHING, Frame, Row
 from graphflow.errors import CorruptCheckpointError, UnknownCheckpointError
@@ -98,10 +99,7 @@ def load_frame(
     stored: list[StoredFrame] = []
     if aim is not None:
         branches, found, seq = aim
-        for place, _ in lineage(branches, found, seq):
-            if place.parent is None or seq > place.parent_seq:
-                stored = yield from store.frames(place.id, seq - 1, seq)
-                break
+        stored = yield from _frame_at(store, branches, found, seq)
     yield from store.end()
     if aim is None:
         return None
@@ -110,6 +108,16 @@ def load_frame(
     frame = unpack_frame(stored[0], open_frames(codec, stored)[0], None)
     newest = max(known.head for known in branches)
     return Checkpoint(found, frame, {}, {}, (), parent_of(branches, found, frame), 0, newest)
+
+
+def _frame_at(
+    store: Checkpointer, branches: Sequence[Branch], branch: Branch, seq: int
+) -> Operation[list[StoredFrame]]:
+    """Return the one frame of a number on the way to a branch's head, or none."""
+    for place, _ in lineage(branches, branch, seq):
+        if place.parent is None or seq > place.parent_seq:
+            return (yield from store.frames(place.id, seq - 1, seq))
+    return []
 
 
 def _aim(
@@ -171,11 +179,10 @@ def parent_of(branches: Sequence[Branch], branch: Branch, frame: Frame) -> Branc
 def _read(
     store: Checkpointer, codec: Codec, branches: Sequence[Branch], branch: Branch, seq: int
 ) -> Operation[Checkpoint]:
-    base, stored = yield from _chain(store, branches, branch, seq)
-    values, metadata = ({}, {}) if base is None else unpack_snapshot(codec, base)
-    folder = Folder(values)
+    base, stored = yield from _chain(store, codec, branches, branch, seq)
+    folder, metadata = Folder(base.values), base.metadata
     before, body = NO_FRAME, NO_FRAME
-    is_known, expected = base is not None, -1
+    is_known, expected = base.is_some, -1
     for link, following in zip(stored, open_frames(codec, stored), strict=True):
         before, body = body, following
         if link.seq - 1 - (body[9] or 0) != expected and not is_known:
@@ -191,33 +198,72 @@ def _read(
             metadata = body[8]
     if not stored or stored[-1].seq != seq:
         raise UnknownCheckpointError(f"Branch {branch.name!r} has no checkpoint {seq}.")
-    is_base = len(stored) == 1 and base is not None
-    frame = unpack_frame(stored[-1], body, None if is_base else before)
+    cost = base.cost + sum(len(link.body) + ROW_COST for link in stored)
+    values = folder.values()
+    size = max(base.size, cost)
+    is_kept = seq == branch.head and store.heads.wants(branch.id, size, codec)
+    if is_kept or base.head is not None:
+        head = head_after(base.head, folder, stored[-1], metadata, cost, size, codec)
+        values, metadata = head.copied()
+        before, body = _opened_anew(codec, stored)
+        if is_kept:
+            store.heads.keep(branch.id, head, codec)
+    if base.is_some and len(stored) == 1 and (parent := seq - 1 - (body[9] or 0)) >= 0:
+        older = yield from _frame_at(store, branches, branch, parent)
+        before = (NO_FRAME, *open_frames(codec, older))[-1]
+    frame = unpack_frame(stored[-1], body, before)
     rows = yield from store.rows(branch.id, seq)
     return Checkpoint(
         branch,
         frame,
-        folder.values(),
+        values,
         dict(metadata),
         tuple(unpack_row(codec, row) for row in rows),
         parent_of(branches, branch, frame),
-        sum(len(link.body) + ROW_COST for link in stored),
+        cost,
         max(known.head for known in branches),
     )
 
 
+def _opened_anew(codec: Codec, stored: Sequence[StoredFrame]) -> tuple[Body, Body]:
+    """Return the last two frames of a chain, sharing nothing with what was folded from it."""
+    before, body = (NO_FRAME, *open_frames(codec, stored[-2:]))[-2:]
+    return before, body
+
+
+class _Base(NamedTuple):
+    """The state that a chain begins with: its first frame led to it."""
+
+    values: Mapping[str, Any] = NOTHING
+    metadata: Mapping[str, Any] = NOTHING
+    is_some: bool = False
+    head: Head | None = None
+    """What was kept of it; None: it was read from the store."""
+    cost: int = 0
+    """Of the frames before the chain that are read without `head`."""
+    size: int = 0
+    """Bytes that were read for it."""
+
+
 def _chain(
-    store: Checkpointer, branches: Sequence[Branch], branch: Branch, seq: int
-) -> Operation[tuple[bytes | None, list[StoredFrame]]]:
-    """Return the newest snapshot on the way to `seq` and the frames from there on."""
+    store: Checkpointer, codec: Codec, branches: Sequence[Branch], branch: Branch, seq: int
+) -> Operation[tuple[_Base, list[StoredFrame]]]:
+    """Return the newest known state on the way to `seq` and the frames from there on."""
     chain: list[StoredFrame] = []
     for place, upto in lineage(branches, branch, seq):
+        head = store.heads.find(place.id, upto, codec)
+        if head is not None:
+            frames = yield from store.frames(place.id, head.frame.seq - 1, upto)
+            if frames[:1] == [head.frame]:
+                cost = head.cost - len(head.frame.body) - ROW_COST
+                base = _Base(head.values, head.metadata, True, head, cost, head.size)
+                return base, [*frames, *chain]
         found = yield from store.snapshot(place.id, upto)
         after = -1 if found is None else found[0] - 1
         chain = [*(yield from store.frames(place.id, after, upto)), *chain]
         if found is not None:
-            return found[1], chain
-    return None, chain
+            return _Base(*unpack_snapshot(codec, found[1]), True, size=len(found[1])), chain
+    return _Base(), chain
 
 
 def compact(
@@ -233,6 +279,7 @@ def compact(
     body = pack_snapshot(codec, checkpoint.values, checkpoint.metadata)
     if checkpoint.chain_cost > chain_limit(len(body)):
         yield from store.put_snapshot(checkpoint.branch.id, seq, body)
+        store.heads.forget(checkpoint.branch.id, codec)
     return len(body)
 
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Generator, Iterator, Mapping, Sequence
+from functools import cached_property
 from hashlib import blake2b
 from importlib import import_module
 from time import time
@@ -23,6 +24,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
 from graphflow.types import Config
 
 if TYPE_CHECKING:
+    from graphflow.checkpoint.heads import Heads
     from graphflow.checkpoint.listing import CheckpointEntry
     from graphflow.checkpoint.retention import Pruned
 
@@ -104,6 +106,13 @@ class Checkpointer(ABC):
     @abstractmethod
     def run(self, operation: Operation[T]) -> T:
         """Carry out an operation and return its result."""
+
+    @cached_property
+    def heads(self) -> Heads:
+        """States that were read through this object and are kept for the next reader."""
+        from graphflow.checkpoint.heads import Heads
+
+        return Heads()
 
     @abstractmethod
     async def arun(self, operation: Operation[T]) -> T:
@@ -266,6 +275,7 @@ class Checkpointer(ABC):
         """
         from graphflow.checkpoint.leases import erase
 
+        self.heads.clear()
         for name in thread_ids:
             self.run(erase(self, str(name)))
         self.run(self.scrub())
@@ -274,6 +284,7 @@ class Checkpointer(ABC):
         """As `erase_thread`, without blocking the event loop."""
         from graphflow.checkpoint.leases import erase
 
+        self.heads.clear()
         for name in thread_ids:
             await self.arun(erase(self, str(name)))
         await self.arun(self.scrub())

@@ -59,11 +59,13 @@ class Folder:
     no state that was given away changes afterwards.
     """
 
-    __slots__ = ("_own", "_values")
+    __slots__ = ("_own", "_values", "replaced")
 
     def __init__(self, values: Mapping[str, Any]) -> None:
         self._values: dict[str, Any] = dict(values)
         self._own: set[str] = set()
+        self.replaced: set[str] = set()
+        """Keys to which something else was done than adding items at the end."""
 
     def apply(self, delta: Delta) -> None:
         """Apply one frame's delta."""
@@ -73,11 +75,13 @@ class Folder:
                     self.extend(key, op[1])
                 else:
                     self._own.discard(key)
+                    self.replaced.add(key)
                     _apply(self._values, key, op)
 
     def put(self, key: str, value: Any) -> None:
         """Apply one SET."""
         self._own.discard(key)
+        self.replaced.add(key)
         self._values[key] = value
 
     def extend(self, key: str, items: Sequence[Any]) -> None:

@@ -176,7 +176,9 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SqliteCheckpo
 def saver(request: pytest.FixtureRequest) -> Iterator[Any]:
     """An empty checkpointer."""
     if request.param == "memory":
-        yield MemoryCheckpointer()
+        store = MemoryCheckpointer()
+        store.heads.short = -1  # here it keeps the states of short threads, too
+        yield store
         return
     store = request.getfixturevalue("database")
     yield store

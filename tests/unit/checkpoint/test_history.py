@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from graphflow import MemoryCheckpointer, UnknownCheckpointError
 from graphflow.checkpoint.codec import Codec
-from graphflow.checkpoint.frames import pack_frame
+from graphflow.checkpoint.frames import pack_frame, pack_snapshot
 from graphflow.checkpoint.history import (
     Checkpoint,
     compact,
@@ -169,3 +171,17 @@ def test_lines_of_descent() -> None:
     first = Frame(14, Source.LOOP, 0, {}, (), {}, (), (), None, 3)
     assert parent_of(family, twig, first) is main
     assert parent_of(family, fork, first._replace(parent=10)) is fork
+
+
+def test_a_checkpoint_with_a_snapshot_has_its_whole_frame(thread: Thread) -> None:
+    """Who ran is asked of it by an update without `as_node`, and what changed by a copy."""
+    tasks: Any = {"pending": (Pending("a"),), "settled": ()}
+    thread.frame("main", 6, **tasks)
+    thread.frame("main", 7, settled=(Settled(0, "a", (("log", ["x"]),)),))
+    without = thread.load(branch="main")
+    body = pack_snapshot(CODEC, without.values, without.metadata)
+    thread.store.run(thread.store.put_snapshot(thread.ids["main"], 7, body))
+    found = thread.load(branch="main")
+    assert found.frame == without.frame
+    assert found.frame.settled[0].name == "a"
+    assert found.frame.delta
