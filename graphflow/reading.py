@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 from graphflow.checkpoint.codec import Codec
 from graphflow.checkpoint.history import load, path_to, read_thread
+from graphflow.checkpoint.pages import read_pages
 from graphflow.checkpoint.protocol import Checkpointer, Operation
 from graphflow.checkpoint.records import RowKind
+from graphflow.errors import UnknownCheckpointError
 from graphflow.graph.diagram import Diagram, Overlay
 from graphflow.graph.picture import overlay_of
 from graphflow.graph.plan import Plan
+from graphflow.ids import checkpoint_id
 from graphflow.places import Place, place_of
 from graphflow.snapshots import Shots, newest_first, unknown_thread
 from graphflow.types import Config, PregelTask, StateSnapshot
@@ -36,20 +40,23 @@ class Reader:
         place = place_of(config)
         plan = self.plan_of(place.scope)
         shots = Shots(plan, place.thread, place.scope)
-        found = yield from load(
-            self.store, self.codec, place.thread, place.scope, at=place.at, branch=place.branch
-        )
-        if found is None:
-            return unknown_thread(config)
         if place.at is None:
+            found = yield from load(
+                self.store, self.codec, place.thread, place.scope, branch=place.branch
+            )
+            if found is None:
+                return unknown_thread(config)
             shot = shots.live(
                 found.branch, found.parent_branch, found.frame, found.values, found.rows,
                 found.metadata,
             )  # fmt: skip
         else:
-            history = yield from self.history(place)
-            at = (found.frame.seq, found.branch.ordinal)
-            shot = next(shot for shot in history if place_of(shot.config).at == at)
+            record = next((yield from self.history(place, at=place.at)), None)
+            if record is None:
+                raise UnknownCheckpointError(
+                    f"Thread {place.thread!r} has no checkpoint {checkpoint_id(*place.at)}."
+                )
+            shot = record
         if not subgraphs:
             return shot
         tasks: tuple[PregelTask, ...] = ()
@@ -63,11 +70,26 @@ class Reader:
         inner = yield from self.state(task.state, subgraphs=True)
         return task if inner.metadata is None else task._replace(state=inner)
 
-    def history(self, place: Place) -> Operation[Iterator[StateSnapshot]]:
-        """Return the checkpoints of all branches as records, newest first."""
-        thread = yield from read_thread(self.store, self.codec, place.thread, place.scope)
+    def history(self, place: Place, **wanted: Any) -> Operation[Iterator[StateSnapshot]]:
+        """Return the checkpoints of all branches as records, newest first; see `read_pages`."""
+        found = yield from read_pages(self.store, self.codec, place.thread, place.scope, **wanted)
         plan = self.plan_of(place.scope)
-        return newest_first(Shots(plan, place.thread, place.scope), *thread)
+        return newest_first(Shots(plan, place.thread, place.scope), *found)
+
+    def chosen(
+        self,
+        config: Config,
+        filter: Mapping[str, Any] | None,
+        before: Config | None,
+        limit: int | None,
+    ) -> Operation[Iterator[StateSnapshot]]:
+        """Return the snapshots that `get_state_history` was asked for."""
+        place = place_of(config)
+        bound = place_of(before).at if before else None
+        count = None if filter or limit is None else max(limit, 1)
+        shots = yield from self.history(place, count=count, before=bound, at=place.at)
+        matching = (shot for shot in shots if not filter or _has(shot.metadata or {}, filter))
+        return islice(matching, None if limit is None else max(limit, 0))
 
     def overlay(self, diagram: Diagram, place: Place) -> Operation[Overlay]:
         """Return where a thread's run stands, to be drawn over the graph."""
@@ -100,28 +122,6 @@ class Reader:
 def name_of_scope(scope: str) -> str:
     """Return the names of the nodes in a scope, without the ids of their tasks."""
     return "|".join(part.partition(":")[0] for part in scope.split("|"))
-
-
-def chosen(
-    shots: Iterator[StateSnapshot],
-    at: tuple[int, int] | None,
-    filter: Mapping[str, Any] | None,
-    before: Config | None,
-    limit: int | None,
-) -> Iterator[StateSnapshot]:
-    """Yield the snapshots that `get_state_history` was asked for."""
-    bound = place_of(before).at if before else None
-    for shot in shots:
-        if limit is not None and limit <= 0:
-            return
-        if at is not None and place_of(shot.config).at != at:
-            continue
-        if bound is not None and (place_of(shot.config).at or bound) >= bound:
-            continue
-        if filter and not _has(shot.metadata or {}, filter):
-            continue
-        yield shot
-        limit = None if limit is None else limit - 1
 
 
 def _has(metadata: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:

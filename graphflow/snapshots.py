@@ -11,8 +11,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from graphflow.checkpoint.history import lineage, parent_of
+from graphflow.checkpoint.history import parent_of
 from graphflow.checkpoint.listing import config_of, metadata_of
+from graphflow.checkpoint.pages import Page
 from graphflow.checkpoint.protocol import Branch
 from graphflow.checkpoint.records import Frame, Pending, Row, RowKind, Settled
 from graphflow.engine import chunks
@@ -193,53 +194,30 @@ def unknown_thread(config: Config) -> StateSnapshot:
 
 
 def newest_first(
-    shots: Shots,
-    branches: Sequence[Branch],
-    frames: Mapping[int, Sequence[Frame]],
-    rows: Mapping[int, Sequence[Row]],
+    shots: Shots, branches: Sequence[Branch], pages: Sequence[Page]
 ) -> Iterator[StateSnapshot]:
-    """Yield the checkpoints of all branches as records, newest first."""
-    lines = [_Line(shots, branches, branch, frames, rows).backwards() for branch in branches]
+    """Yield the checkpoints of pages as records, newest first."""
+    lines = [_backwards(shots, branches, page) for page in pages]
     merged = lines[0] if len(lines) == 1 else heapq.merge(*lines, key=lambda i: (-i[0], -i[1]))
     for _, _, shot in merged:
         yield shot
 
 
-class _Line:
-    """One branch, walked from its head to its beginning."""
-
-    def __init__(
-        self,
-        shots: Shots,
-        branches: Sequence[Branch],
-        branch: Branch,
-        frames: Mapping[int, Sequence[Frame]],
-        rows: Mapping[int, Sequence[Row]],
-    ) -> None:
-        self.shots = shots
-        self.branches = branches
-        self.branch = branch
-        self.frames = frames
-        self.rows = rows
-
-    def backwards(self) -> Iterator[tuple[int, int, StateSnapshot]]:
-        line = lineage(self.branches, self.branch, self.branch.head)
-        unfolder = Unfolder()
-        added: list[Mapping[str, Any]] = [{}]
-        for place, upto in reversed(line):
-            for frame in self.frames[place.id]:
-                if frame.seq <= upto:
-                    unfolder.apply(frame.delta)
-                    added.append(frame.metadata if frame.metadata is not None else added[-1])
-        after: Frame | None = None
-        for frame in reversed(self.frames[self.branch.id]):
-            parent = parent_of(self.branches, self.branch, frame)
-            rows = self.rows[self.branch.id] if after is None else ()
-            values = unfolder.values()
-            told = added.pop()
-            shot = self.shots.record(
-                self.branch, parent, frame, values, after, rows, told, added[-1]
-            )
-            yield frame.seq, self.branch.ordinal, shot
-            after = frame
-            unfolder.undo()
+def _backwards(
+    shots: Shots, branches: Sequence[Branch], page: Page
+) -> Iterator[tuple[int, int, StateSnapshot]]:
+    """Walk a page from its newest checkpoint to its oldest."""
+    unfolder, branch = Unfolder(page.base), page.branch
+    told = [page.told]
+    for frame in page.frames:
+        unfolder.apply(frame.delta)
+        told.append(frame.metadata if frame.metadata is not None else told[-1])
+    after = page.after
+    for frame in reversed(page.frames):
+        parent = parent_of(branches, branch, frame)
+        values, added = unfolder.values(), told.pop()
+        rows = page.rows if after is None else ()
+        shot = shots.record(branch, parent, frame, values, after, rows, added, told[-1])
+        yield frame.seq, branch.ordinal, shot
+        after = frame
+        unfolder.undo()

@@ -23,7 +23,7 @@ from graphflow.graph.picture import Picture, diagram_of
 from graphflow.graph.plan import Plan
 from graphflow.ids import checkpoint_id
 from graphflow.places import place_of
-from graphflow.reading import Reader, chosen, name_of_scope
+from graphflow.reading import Reader, name_of_scope
 from graphflow.types import Config, StateSnapshot, StateUpdate
 from graphflow.updating import (
     Editing,
@@ -84,9 +84,8 @@ class ThreadAccess:
             before: Only checkpoints older than the one this addresses.
             limit: At most so many.
         """
-        place = place_of(self._merged(config))
-        shots = self._saver().run(self._reader().history(place))
-        return chosen(shots, place.at, filter, before, limit)
+        reading = self._reader().chosen(self._merged(config), filter, before, limit)
+        return self._saver().run(reading)
 
     async def aget_state_history(
         self,
@@ -97,9 +96,8 @@ class ThreadAccess:
         limit: int | None = None,
     ) -> AsyncIterator[StateSnapshot]:
         """As `get_state_history`, on the running event loop."""
-        place = place_of(self._merged(config))
-        shots = await self._saver().arun(self._reader().history(place))
-        for shot in chosen(shots, place.at, filter, before, limit):
+        reading = self._reader().chosen(self._merged(config), filter, before, limit)
+        for shot in await self._saver().arun(reading):
             yield shot
 
     def update_state(

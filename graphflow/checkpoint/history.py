@@ -79,7 +79,7 @@ def load(
     aim = yield from _aim(store, thread, scope, at, branch)
     checkpoint = None
     if aim is not None:
-        checkpoint = yield from _read(store, codec, *aim)
+        checkpoint = yield from read_at(store, codec, *aim)
     yield from store.end()
     return checkpoint
 
@@ -99,7 +99,7 @@ def load_frame(
     stored: list[StoredFrame] = []
     if aim is not None:
         branches, found, seq = aim
-        stored = yield from _frame_at(store, branches, found, seq)
+        stored = yield from frame_at(store, branches, found, seq)
     yield from store.end()
     if aim is None:
         return None
@@ -110,7 +110,7 @@ def load_frame(
     return Checkpoint(found, frame, {}, {}, (), parent_of(branches, found, frame), 0, newest)
 
 
-def _frame_at(
+def frame_at(
     store: Checkpointer, branches: Sequence[Branch], branch: Branch, seq: int
 ) -> Operation[list[StoredFrame]]:
     """Return the one frame of a number on the way to a branch's head, or none."""
@@ -176,9 +176,14 @@ def parent_of(branches: Sequence[Branch], branch: Branch, frame: Frame) -> Branc
     return branch
 
 
-def _read(
+def read_at(
     store: Checkpointer, codec: Codec, branches: Sequence[Branch], branch: Branch, seq: int
 ) -> Operation[Checkpoint]:
+    """Return a checkpoint of a branch; as `load`, inside a transaction of the caller.
+
+    Raises:
+        UnknownCheckpointError: There is none of this number on the way to the branch's head.
+    """
     base, stored = yield from _chain(store, codec, branches, branch, seq)
     folder, metadata = Folder(base.values), base.metadata
     before, body = NO_FRAME, NO_FRAME
@@ -209,7 +214,7 @@ def _read(
         if is_kept:
             store.heads.keep(branch.id, head, codec)
     if base.is_some and len(stored) == 1 and (parent := seq - 1 - (body[9] or 0)) >= 0:
-        older = yield from _frame_at(store, branches, branch, parent)
+        older = yield from frame_at(store, branches, branch, parent)
         before = (NO_FRAME, *open_frames(codec, older))[-1]
     frame = unpack_frame(stored[-1], body, before)
     rows = yield from store.rows(branch.id, seq)

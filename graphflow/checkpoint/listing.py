@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from graphflow.checkpoint.codec import Codec
-from graphflow.checkpoint.history import parent_of, read_thread
+from graphflow.checkpoint.history import parent_of
+from graphflow.checkpoint.pages import read_pages
 from graphflow.checkpoint.protocol import Checkpointer, Operation
 from graphflow.checkpoint.records import Frame, Source
-from graphflow.ids import checkpoint_id
+from graphflow.ids import checkpoint_id, parse_checkpoint_id
 from graphflow.types import Config
 
 
@@ -49,24 +50,42 @@ def metadata_of(frame: Frame, added: Mapping[str, Any]) -> dict[str, Any]:
 _SOURCES = tuple(source.name.lower() for source in Source)
 
 
-def entries(store: Checkpointer, thread: str, scope: str = "") -> Operation[list[CheckpointEntry]]:
-    """Return the checkpoints of all branches of a thread, newest first."""
-    branches, frames, _ = yield from read_thread(store, Codec(), thread, scope)
+def entries_at(
+    store: Checkpointer, config: Config, limit: int | None
+) -> Operation[list[CheckpointEntry]]:
+    """Return the newest checkpoints of a thread, or the one that a config addresses."""
+    place = config["configurable"]
+    wanted = place.get("checkpoint_id")
+    at = None if wanted is None else parse_checkpoint_id(str(wanted))
+    if wanted is not None and at is None:
+        return []
+    scope = str(place.get("checkpoint_ns") or "")
+    count = None if limit is None else max(limit, 1)
+    return (yield from entries(store, str(place["thread_id"]), scope, count=count, at=at))
+
+
+def entries(
+    store: Checkpointer, thread: str, scope: str = "", **wanted: Any
+) -> Operation[list[CheckpointEntry]]:
+    """Return the checkpoints of all branches of a thread, newest first.
+
+    Args:
+        store: Where to read.
+        thread: Its id.
+        scope: Which graph of the thread.
+        **wanted: Which of them; see `read_pages`.
+    """
+    branches, pages = yield from read_pages(store, Codec(), thread, scope, states=False, **wanted)
     found: list[tuple[int, int, CheckpointEntry]] = []
-    told: dict[tuple[int, int], dict[str, Any]] = {}
-    for branch in branches:
-        for frame in frames[branch.id]:
-            parent = parent_of(branches, branch, frame)
-            added = frame.metadata
-            if added is None:
-                added = told.get((parent.id, frame.parent), {})
-            told[branch.id, frame.seq] = dict(added)
-            before = (
-                config_of(thread, scope, parent.ordinal, frame.parent)
-                if frame.parent >= 0
-                else None
-            )
+    for page in pages:
+        branch, told = page.branch, page.told
+        for frame in page.frames:
+            told = told if frame.metadata is None else frame.metadata
+            before = None
+            if frame.parent >= 0:
+                parent = parent_of(branches, branch, frame)
+                before = config_of(thread, scope, parent.ordinal, frame.parent)
             config = config_of(thread, scope, branch.ordinal, frame.seq)
-            entry = CheckpointEntry(config, metadata_of(frame, added), before)
+            entry = CheckpointEntry(config, metadata_of(frame, told), before)
             found.append((frame.seq, branch.ordinal, entry))
     return [entry for *_, entry in sorted(found, key=lambda item: item[:2], reverse=True)]

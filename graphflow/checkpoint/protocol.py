@@ -325,38 +325,31 @@ class Checkpointer(ABC):
             config: `{"configurable": {"thread_id": …}}`.
             limit: At most so many.
         """
-        yield from self.run(_entries(self, config))[:limit]
+        yield from self.run(_entries(self, config, limit))[:limit]
 
     async def alist(
         self, config: Config, *, limit: int | None = None
     ) -> AsyncIterator[CheckpointEntry]:
         """As `list`, without blocking the event loop."""
-        for entry in (await self.arun(_entries(self, config)))[:limit]:
+        for entry in (await self.arun(_entries(self, config, limit)))[:limit]:
             yield entry
 
     def get_tuple(self, config: Config) -> CheckpointEntry | None:
         """Return a thread's newest checkpoint, or the one that the config addresses; else None."""
-        return _addressed(self.run(_entries(self, config)), config)
+        return next(iter(self.run(_entries(self, config, 1))), None)
 
     async def aget_tuple(self, config: Config) -> CheckpointEntry | None:
         """As `get_tuple`, without blocking the event loop."""
-        return _addressed(await self.arun(_entries(self, config)), config)
+        return next(iter(await self.arun(_entries(self, config, 1))), None)
 
     async def adelete_thread(self, thread_id: str) -> None:
         """Remove a thread with all its branches."""
         await self.arun(self.remove_thread(str(thread_id)))
 
 
-def _entries(store: Checkpointer, config: Config) -> Operation[Sequence[CheckpointEntry]]:
-    from graphflow.checkpoint.listing import entries
+def _entries(
+    store: Checkpointer, config: Config, limit: int | None
+) -> Operation[Sequence[CheckpointEntry]]:
+    from graphflow.checkpoint.listing import entries_at
 
-    place = config["configurable"]
-    return entries(store, str(place["thread_id"]), str(place.get("checkpoint_ns") or ""))
-
-
-def _addressed(found: Sequence[CheckpointEntry], config: Config) -> CheckpointEntry | None:
-    wanted = config["configurable"].get("checkpoint_id")
-    for entry in found:
-        if wanted in (None, entry.config["configurable"]["checkpoint_id"]):
-            return entry
-    return None
+    return entries_at(store, config, limit)

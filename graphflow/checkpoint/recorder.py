@@ -23,7 +23,7 @@ from graphflow.checkpoint.protocol import (
     Operation,
     StoredFrame,
 )
-from graphflow.checkpoint.records import NOTHING, Commit, Frame, Row, RowKind
+from graphflow.checkpoint.records import METADATA_EVERY, NOTHING, Commit, Frame, Row, RowKind
 from graphflow.state.deltas import APPEND, DROP, PUT, SET, SPLICE, Op
 from graphflow.types import Send
 
@@ -66,6 +66,8 @@ class Recorder:
         """What must be held for a commit to be stored; None: nothing."""
         self.upgraded = base.upgraded if base else NOTHING
         """Values that the next frame stores before what it changes."""
+        self.metadata: Mapping[str, Any] = base.metadata if base else NOTHING
+        """What holds at the newest frame."""
         self.branch: Branch | None = base.branch if base else None
         self.head = base.branch.head if base else -1
         self.chain_cost = base.chain_cost if base else 0
@@ -158,6 +160,10 @@ class Recorder:
             self.chain_cost += len(frame.body) + ROW_COST
 
     def _packed(self, frame: Frame) -> StoredFrame:
+        if frame.metadata is not None:
+            self.metadata = frame.metadata
+        elif not frame.seq % METADATA_EVERY:
+            frame = frame._replace(metadata=self.metadata)
         try:
             delta = self.comparer.compared(frame.delta)
             if self.upgraded:

@@ -138,3 +138,5 @@ class Commit(NamedTuple):
 
 
 NOTHING: Final[Mapping[str, Any]] = {}
+METADATA_EVERY: Final = 64
+"""Frames after which one repeats the metadata, so that nobody has to go far back for it."""

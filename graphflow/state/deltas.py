@@ -108,8 +108,10 @@ class Unfolder:
 
     __slots__ = ("_undo", "_values")
 
-    def __init__(self) -> None:
-        self._values: dict[str, Any] = {}
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        self._values: dict[str, Any] = {
+            key: value[:] if type(value) is list else value for key, value in values.items()
+        }
         self._undo: list[list[tuple[str, Any, bool]]] = []
         """What each delta replaced: key, value or length before, whether that is a length."""
 

@@ -127,7 +127,7 @@ def test_folding_does_not_depend_on_who_looks(sequence: list[Any], looks: set[in
 
 @given(st.lists(deltas, max_size=8))
 def test_unfolding_walks_back_through_every_state(sequence: list[Any]) -> None:
-    unfolder, backwards = Unfolder(), []
+    unfolder, backwards = Unfolder({}), []
     for delta in sequence:
         unfolder.apply(delta)
     for _ in sequence:
