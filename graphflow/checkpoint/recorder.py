@@ -162,7 +162,7 @@ class Recorder:
     def _packed(self, frame: Frame) -> StoredFrame:
         if frame.metadata is not None:
             self.metadata = frame.metadata
-        elif not frame.seq % METADATA_EVERY:
+        elif frame.parent >= 0 and not frame.seq % METADATA_EVERY:
             frame = frame._replace(metadata=self.metadata)
         try:
             delta = self.comparer.compared(frame.delta)
