@@ -35,11 +35,11 @@ thread = v1.thread
 pytestmark = pytest.mark.filterwarnings("ignore::graphflow.errors.GraphWarning")
 
 
-@pytest.fixture
-def app(tmp_path: Path) -> Iterator[CompiledStateGraph]:
-    """The graph of the file, on a copy of the file."""
-    shutil.copy(HERE / "v1.sqlite", tmp_path)
-    with SqliteCheckpointer(tmp_path / "v1.sqlite") as store:
+@pytest.fixture(params=["v1", "v2"])
+def app(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[CompiledStateGraph]:
+    """The graph of the files, on a copy of one."""
+    shutil.copy(HERE / f"{request.param}.sqlite", tmp_path)
+    with SqliteCheckpointer(tmp_path / f"{request.param}.sqlite") as store:
         yield v1.app_on(store)
 
 
