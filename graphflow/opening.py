@@ -19,6 +19,7 @@ from graphflow.checkpoint.leases import Claim
 from graphflow.checkpoint.protocol import MAIN, Checkpointer, Operation
 from graphflow.checkpoint.recorder import Recorder
 from graphflow.checkpoint.records import Frame, RowKind, Source
+from graphflow.checkpoint.tags import carried, tags_of
 from graphflow.engine.machine import Machine
 from graphflow.engine.returns import as_writes, prepared, read_input, read_targets
 from graphflow.engine.superstep import open_questions
@@ -86,9 +87,11 @@ def open_run(
         RuntimeError: A plain answer while several questions are open, or no store to resume from.
         AlreadyAnswered: The question has its answer.
         UnknownInterruptError: Nobody asked the question.
+        TypeError: The run's metadata has a tag of a type that it cannot have.
     """
     if store is None or place is None:
         return _open_without_store(plan, options, given)
+    tags_of(store.tags, options.metadata)
     way: Sequence[Level] = ()
     if place.scope:
         _check_way_in(given)
@@ -99,6 +102,9 @@ def open_run(
     else:
         base = yield from load(store, codec, place.thread, at=place.at, branch=place.branch)
     base = adopted(plan, base)
+    if base is not None and store.tags:
+        told = {**carried(store.tags, base.metadata), **options.metadata}
+        options = options._replace(metadata=told)
     writes = _input_writes(plan, given, base is None)
     is_replay = base is not None and (is_past(place, base) or bool(way) or on_fork)
     if base is not None and writes is None:

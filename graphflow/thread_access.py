@@ -11,10 +11,11 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from graphflow.calls import merge_configs
+from graphflow.calls import merge_configs, run_metadata
 from graphflow.checkpoint.codec import Codec
 from graphflow.checkpoint.leases import Claim, Patience, nap
 from graphflow.checkpoint.protocol import Checkpointer, Operation
+from graphflow.checkpoint.tags import tags_of
 from graphflow.drivers.call import acarry, carry
 from graphflow.drivers.threads import on_portal
 from graphflow.errors import CheckpointError, ThreadBusy
@@ -147,6 +148,7 @@ class ThreadAccess:
         """Ask for operations on the store, and for coroutines of asynchronous path functions."""
         check_supersteps(supersteps)
         store, merged = self._saver(), self._merged(config)
+        tags_of(store.tags, run_metadata(merged))
         for updates in supersteps:
             place = place_of(merged)
             plan = self._reader().declared(place.scope)
@@ -192,6 +194,7 @@ class ThreadAccess:
         self, config: Config, values: Mapping[str, Any], patience: Patience
     ) -> Generator[Any, Any, Config]:
         store = self._saver()
+        tags_of(store.tags, run_metadata(config))
         place, claim = place_of(config), Claim(store)
         try:
             editing = partial(edit, self.plan, store, self.codec, place, config, values, claim)

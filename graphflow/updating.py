@@ -25,6 +25,7 @@ from graphflow.checkpoint.listing import config_of
 from graphflow.checkpoint.protocol import Branch, Checkpointer, Operation
 from graphflow.checkpoint.recorder import Recorder
 from graphflow.checkpoint.records import Pending, Row, RowKind, Source
+from graphflow.checkpoint.tags import carried
 from graphflow.drivers.call import perform
 from graphflow.engine.edits import Editor
 from graphflow.engine.returns import read_input, start_writes
@@ -159,7 +160,7 @@ Working = Generator[Any, Any, Turn]
 def work_out(editing: Editing, config: Config) -> Working:
     """Work out the frame of an update. Yields coroutines of asynchronous path functions."""
     machine, updates, now = editing.machine, editing.updates, time.time()
-    machine.ledger.metadata = _metadata(editing.base, config)
+    machine.ledger.metadata = _metadata(editing, config)
     only = updates[0].as_node if updates else None
     if not updates:
         return Turn(None, (), (), None)  # type: ignore[arg-type]  # a copy: nothing more to commit
@@ -184,10 +185,12 @@ def work_out(editing: Editing, config: Config) -> Working:
     return machine.update(outcomes, now)
 
 
-def _metadata(base: Checkpoint | None, config: Config) -> dict[str, Any]:
+def _metadata(editing: Editing, config: Config) -> dict[str, Any]:
     """Return what an edit's checkpoint says: where it belongs, and what its own config adds."""
-    parents = base.metadata.get("parents") if base else None
-    return {**run_metadata(config), **({"parents": parents} if parents else {})}
+    before = editing.base.metadata if editing.base else {}
+    parents = before.get("parents")
+    told = {**carried(editing.recorder.tags, before), **run_metadata(config)}
+    return {**told, **({"parents": parents} if parents else {})}
 
 
 def _stored_writes(base: Checkpoint | None) -> list[Any]:
@@ -252,7 +255,7 @@ def edit(
     if base is None:
         raise InvalidUpdateError(f"Thread {place.thread!r} has no checkpoint to edit.")
     plan.state.check(base.values, values)
-    machine.ledger.metadata = _metadata(base, config)
+    machine.ledger.metadata = _metadata(editing, config)
     turn = machine.replace(values, time.time())
     assert turn.commit is not None
     yield from editing.recorder.record(turn.commit)

@@ -10,7 +10,8 @@ numbers of branches that `branches` and `create_branch` return remember it (`_Nu
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import product
 from typing import TypeVar
 
 from graphflow.checkpoint.archive import StoredBranch
@@ -22,6 +23,7 @@ from graphflow.checkpoint.protocol import (
     Operation,
     StoredFrame,
     StoredRow,
+    Tag,
 )
 from graphflow.checkpoint.transfer import read_whole
 from graphflow.errors import HeadMoved
@@ -52,9 +54,11 @@ class EncryptedCheckpointer(Checkpointer):
     """Keeps threads in another checkpointer, with all bodies encrypted by AES-256-GCM.
 
     Names of threads, scopes and branches, times, sizes and the order of what happens stay readable.
+    Of tags, only which threads have the same one.
 
     Args:
-        inner: The store that keeps what is encrypted. It is closed with this one.
+        inner: The store that keeps what is encrypted. It is closed with this one. The tags that it
+            was given are the tags of this one.
         keys: All that can read, and the one that writes.
         allow_plaintext: Read also what was never encrypted, for threads that are older than the
             encryption. Whoever can write to the store can then slip in states of their own.
@@ -72,9 +76,10 @@ class EncryptedCheckpointer(Checkpointer):
         self.inner = inner
         self.keys = keys
         self.allow_plaintext = allow_plaintext
+        self.tags = inner.tags
 
     @classmethod
-    def from_url(cls, url: str) -> EncryptedCheckpointer:
+    def from_url(cls, url: str, *, tags: Iterable[str] = ()) -> EncryptedCheckpointer:
         """Return the store at a URL, encrypted with the keys that `Keys.from_env` finds.
 
         Raises:
@@ -82,7 +87,7 @@ class EncryptedCheckpointer(Checkpointer):
             ImportError: The store's extra is not installed.
         """
         keys = Keys.from_env()
-        return cls(Checkpointer.from_url(url), keys)
+        return cls(Checkpointer.from_url(url, tags=tags), keys)
 
     @property
     def is_instant(self) -> bool:  # type: ignore[override]  # as instant as the store inside
@@ -211,6 +216,22 @@ class EncryptedCheckpointer(Checkpointer):
 
     def remove_thread(self, thread: str) -> Operation[None]:
         return self.inner.remove_thread(thread)
+
+    def put_tags(self, thread: str, tags: Sequence[Tag]) -> Operation[None]:
+        return self.inner.put_tags(thread, self._hidden(tags, self.keys.current))
+
+    def tagged(
+        self, tags: Sequence[Tag], after: int, limit: int
+    ) -> Operation[list[tuple[int, str]]]:
+        found: dict[int, str] = {}
+        for ids in product(self.keys.ids, repeat=len(tags)):
+            hidden = [self._hidden([tag], key_id)[0] for tag, key_id in zip(tags, ids, strict=True)]
+            found |= dict((yield from self.inner.tagged(hidden, after, limit)))
+        return sorted(found.items())[:limit]
+
+    def _hidden(self, tags: Sequence[Tag], key_id: str) -> list[Tag]:
+        """Return what the store inside has of tags: equal ones under one key stay equal."""
+        return [Tag(tag.key, self.keys.digest(key_id, tag.value)) for tag in tags]
 
     # -- rotation ------------------------------------------------------------------------------
 

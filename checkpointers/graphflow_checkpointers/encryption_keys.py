@@ -9,6 +9,7 @@ own, derived from it, so that random nonces cannot meet (`Keys.cipher`).
 
 from __future__ import annotations
 
+import hmac
 import os
 from base64 import b64decode, b64encode
 from collections.abc import Mapping
@@ -27,6 +28,8 @@ VARIABLE: Final = "GRAPHFLOW_KEYS"
 """Where `Keys.from_env` looks."""
 _CIPHERS: Final = 1024
 """Derived keys that are kept at hand."""
+_DIGESTS: Final = b"digest"
+"""What a key for digests is derived for. The purposes of lines are longer."""
 _URL_SAFE: Final = str.maketrans("-_", "+/")
 
 
@@ -94,9 +97,16 @@ class Keys:
         Random nonces of 96 bits are safe for 2**32 bodies under one key (NIST SP 800-38D, 8.3).
         With a key for each line, that is more than a line can hold.
         """
+        return AESGCM(self._expanded(key_id, purpose))
+
+    def _expanded(self, key_id: bytes, purpose: bytes) -> bytes:
         told = bytes((len(key_id),)) + key_id + purpose
         expand = HKDFExpand(algorithm=SHA256(), length=KEY_BYTES, info=told)
-        return AESGCM(expand.derive(self._keys[key_id]))
+        return expand.derive(self._keys[key_id])
+
+    def digest(self, key_id: str, text: bytes) -> bytes:
+        """Return 32 bytes that stand for a text, and that nobody can tell without the key."""
+        return hmac.digest(self._expanded(key_id.encode(), _DIGESTS), text, "sha256")
 
 
 def _fit(name: str, key: str) -> bool:

@@ -8,7 +8,7 @@ No session has a state, so the store works behind a pooler that lends connection
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
@@ -23,8 +23,10 @@ from graphflow.checkpoint.protocol import (
     Operation,
     StoredFrame,
     StoredRow,
+    Tag,
 )
 from graphflow.checkpoint.records import RowKind
+from graphflow.checkpoint.tags import checked_tags
 from graphflow.errors import (
     AlreadyAnswered,
     CheckpointError,
@@ -33,6 +35,7 @@ from graphflow.errors import (
     HeadMoved,
 )
 from graphflow_checkpointers import postgres_statements as sql
+from graphflow_checkpointers import postgres_tags
 from graphflow_checkpointers.postgres_callers import Callers, OnLoop, OnThreads
 from graphflow_checkpointers.postgres_connections import GivenPool, OwnConnections, Source
 from graphflow_checkpointers.postgres_errand import carry
@@ -64,6 +67,7 @@ class PostgresCheckpointer(Checkpointer):
         prepare_threshold: After how many times psycopg prepares a statement, given a dsn; 5 saves
             a quarter of a commit. None: never, as poolers that lend connections by transaction
             may need.
+        tags: Keys of a run's metadata by which threads can be found.
 
     Raises:
         CheckpointError: The dsn cannot be read.
@@ -77,7 +81,9 @@ class PostgresCheckpointer(Checkpointer):
         schema: str | None = None,
         max_connections: int = 8,
         prepare_threshold: int | None = None,
+        tags: Iterable[str] = (),
     ) -> None:
+        self.tags = checked_tags(tags)
         self._tables = Tables(schema)
         self._is_ready = False
         self._is_closed = False
@@ -272,6 +278,15 @@ class PostgresCheckpointer(Checkpointer):
     def threads(self) -> Operation[list[str]]:
         rows = yield Statement(sql.THREADS)
         return [_text(name) for (name,) in rows]
+
+    def put_tags(self, thread: str, tags: Sequence[Tag]) -> Operation[None]:
+        return postgres_tags.put(_packed(thread), tags)
+
+    def tagged(
+        self, tags: Sequence[Tag], after: int, limit: int
+    ) -> Operation[list[tuple[int, str]]]:
+        rows = yield from postgres_tags.found(tags, after, limit)
+        return [(number, _text(name)) for number, name in rows]
 
     def scopes(self, thread: str) -> Operation[list[str]]:
         rows = yield Statement(sql.SCOPES, (_packed(thread),))

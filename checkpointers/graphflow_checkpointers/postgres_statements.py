@@ -158,7 +158,8 @@ DROP_CONTENTS: Final = tuple(
 DROP_THREAD: Final = "DELETE FROM graphflow_thread WHERE sha256(name) = sha256(%s)"
 
 SCRUB: Final = tuple(
-    f"VACUUM (FULL) graphflow_{table}" for table in ("frame", "row", "snapshot", "branch", "thread")
+    f"VACUUM (FULL) graphflow_{table}"
+    for table in ("frame", "row", "snapshot", "tag", "branch", "thread")
 )
 
 LOCK_BRANCH: Final = "SELECT 1 FROM graphflow_branch WHERE id = %s FOR UPDATE"

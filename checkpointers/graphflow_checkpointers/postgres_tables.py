@@ -16,11 +16,11 @@ from graphflow_checkpointers.postgres_errand import carry
 from graphflow_checkpointers.postgres_errors import FOREIGN
 from graphflow_checkpointers.postgres_statements import Statement, Tables, Word
 
-FORMAT: Final = 2
-"""Version of the tables: 2 since there are leases."""
+FORMAT: Final = 3
+"""Version of the tables: 2 since there are leases, 3 since there are tags."""
 CONTENTS: Final = "checkpoints"
 """Under this name the version is kept."""
-NAMES: Final = ("format", "thread", "branch", "frame", "row", "snapshot", "lease")
+NAMES: Final = ("format", "thread", "branch", "frame", "row", "snapshot", "lease", "tag")
 """The tables, without what stands before their names."""
 
 LEASES: Final = """CREATE TABLE graphflow_lease(
@@ -28,6 +28,15 @@ LEASES: Final = """CREATE TABLE graphflow_lease(
         until timestamptz NOT NULL,
         place bytea NOT NULL UNIQUE,
         owner text NOT NULL)"""
+
+TAGS: Final = (
+    """CREATE TABLE graphflow_tag(
+        thread bigint NOT NULL REFERENCES graphflow_thread ON DELETE CASCADE,
+        key bytea NOT NULL,
+        value bytea NOT NULL,
+        PRIMARY KEY(thread, key))""",
+    "CREATE INDEX ON graphflow_tag(value, thread)",
+)
 
 TABLES: Final = (
     """CREATE TABLE IF NOT EXISTS graphflow_format(
@@ -69,9 +78,10 @@ TABLES: Final = (
         crc integer NOT NULL,
         body bytea NOT NULL)""",
     LEASES,
+    *TAGS,
 )
 
-MIGRATIONS: Final = ((LEASES,),)
+MIGRATIONS: Final = ((LEASES,), TAGS)
 """What makes of tables of format 1 those of format 2, and so on."""
 
 ATTEMPTS: Final = 3

@@ -6,6 +6,7 @@ Operations yield calls of a `Session`, which `run` carries out; asyncio callers 
 out on a thread of the store's. What is written between `begin` and `end` goes out as one script.
 
     redis_names, redis_thread, redis_entries    how threads lie in keys
+    redis_tags                                  how threads are found by their tags
     redis_session, redis_scripts                what is one step, and why nothing is half done
     redis_server, redis_client                  the way to the server
     redis_durability                            whether it keeps what it is told
@@ -13,9 +14,8 @@ out on a thread of the store's. What is written between `begin` and `end` goes o
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
-from operator import itemgetter
 from typing import Final, TypeVar
 
 from graphflow.checkpoint.protocol import (
@@ -26,8 +26,11 @@ from graphflow.checkpoint.protocol import (
     Operation,
     StoredFrame,
     StoredRow,
+    Tag,
 )
+from graphflow.checkpoint.tags import checked_tags
 from graphflow.errors import HeadMoved
+from graphflow_checkpointers import redis_tags
 from graphflow_checkpointers import redis_thread as facts
 from graphflow_checkpointers.redis_client import Client
 from graphflow_checkpointers.redis_durability import (
@@ -94,6 +97,7 @@ class RedisCheckpointer(Checkpointer):
             server if that keeps an append-only file; a crash of the server or a power cut may lose
             the newest commits, about two seconds' worth. `"full"`: it survives those as well.
         patience: Seconds for which a call is repeated while there is no server.
+        tags: Keys of a run's metadata by which threads can be found.
 
     Raises:
         CheckpointError: There is no server, or it cannot keep that promise: it would throw threads
@@ -107,7 +111,9 @@ class RedisCheckpointer(Checkpointer):
         prefix: str = "graphflow",
         durability: Durability = "process",
         patience: float = 5.0,
+        tags: Iterable[str] = (),
     ) -> None:
+        self.tags = checked_tags(tags)
         self._names = Names(checked_prefix(prefix))
         self._server = RedisServer(
             url_or_client,
@@ -281,11 +287,24 @@ class RedisCheckpointer(Checkpointer):
         yield written(Step("snapshot", keys, told))
 
     def threads(self) -> Operation[list[str]]:
+        return [name for _, name in (yield from self._numbered())]
+
+    def _numbered(self) -> Operation[list[tuple[int, str]]]:
         pattern = self._names.any_thread()
         found = yield lambda session: session.ask_of_each(pattern, "HGET", "thread")
-        address = self._server.address
-        named = [facts.name_and_birth(fact, address) for fact in found if fact is not None]
-        return [name for name, _ in sorted(named, key=itemgetter(1))]
+        return redis_tags.by_birth(found, self._server.address)
+
+    def put_tags(self, thread: str, tags: Sequence[Tag]) -> Operation[None]:
+        return redis_tags.put(self._names, thread, tags)
+
+    def tagged(
+        self, tags: Sequence[Tag], after: int, limit: int
+    ) -> Operation[list[tuple[int, str]]]:
+        if tags:
+            address = self._server.address
+            return (yield from redis_tags.found(self._names, tags, after, limit, address))
+        known = yield from self._numbered()
+        return [numbered for numbered in known if numbered[0] > after][:limit]
 
     def scopes(self, thread: str) -> Operation[list[str]]:
         fields = yield asked("HGETALL", self._names.thread(tag_of(thread)))
@@ -295,12 +314,14 @@ class RedisCheckpointer(Checkpointer):
         tag = tag_of(thread)
         key = self._names.thread(tag)
         fields = yield asked("HGETALL", key)
-        fact = fields.get(b"thread", b"")
+        fact, entries = fields.get(b"thread", b""), list[redis_tags.Entry]()
         # Until what was named is removed; one that is made anew meanwhile is another thread.
         while fields and fields.get(b"thread", b"") == fact:
+            entries += yield from redis_tags.entries_of(self._names, tag, fields)
             keys = [key, *self._keys_of_branches(fields, tag)]
             yield evaluated(REMOVE, keys, fact, fields.get(b"made", b""))
             fields = yield asked("HGETALL", key)
+        yield from redis_tags.drop(entries)
 
     def _keys_of_branches(self, fields: Fields, tag: int) -> Iterator[bytes]:
         for branch in facts.all_numbers(fields, tag):

@@ -5,6 +5,7 @@
     graphflow:{6f1e…}:9a03…:rows       hash: the rows of its open superstep
     graphflow:{6f1e…}:9a03…:snapshot   stream of one entry: its snapshot
     graphflow:{6f1e…}:lease:77d2…      string: who runs on a branch; goes when the lease ends
+    graphflow:tag:{51c0…}              sorted set: threads that have a tag, see `redis_tags`
 
 What lies between braces decides on which server of a cluster a key is: a thread is always on one.
 It is a hash of the thread's id. A branch's number holds it, too, so that whoever has a branch finds
@@ -22,6 +23,8 @@ from graphflow.checkpoint.protocol import Lease
 
 _BITS: Final = 64
 """Of a branch's number those that are drawn."""
+TAG_BITS: Final = 128
+"""Of the number that a thread's keys are named by."""
 
 
 def checked_prefix(prefix: str) -> bytes:
@@ -107,6 +110,10 @@ class Names:
     def lease(self, lease: Lease) -> bytes:
         """Return the key of who runs on a branch."""
         return b"%b:lease:%b" % (self.thread(tag_of(lease.thread)), lease.place.hex().encode())
+
+    def tagged(self, value: bytes) -> bytes:
+        """Return the key of the threads that have a tag of this value."""
+        return b"%b:tag:{%b}" % (self._prefix, value.hex().encode())
 
     def _of(self, branch: int, part: bytes) -> bytes:
         return b"%b:%b:%b" % (self.thread(tag_in(branch)), field_of(branch), part)

@@ -52,6 +52,9 @@ local function refused(found, head, lease, owner)
   return found ~= head and 'moved'
 end
 
+local made = {}     -- threads that the steps so far make
+local is_again = false  -- whether all of this was done before, and its answer lost
+
 local steps = {}
 
 function steps.create()
@@ -59,7 +62,7 @@ function steps.create()
   local field, ordinal, record, branch = value(), value(), value(), value()
   local head, parent, format, name = value(), value(), value(), value()
   local found = redis.call('HGET', thread, field)
-  if found == record then return end
+  if found == record then is_again = true; return end
   if parent ~= '' and not head_of(thread, parent) then return 'gone' end
   if found ~= ordinal then
     return found and string.sub(found, 1, 1) == '[' and 'taken' or 'gone'
@@ -70,7 +73,7 @@ function steps.create()
   later('HSET', thread, field, record, branch, head)
   later('HINCRBY', thread, 'made', 1)
   later('PERSIST', thread)
-  heads[branch] = head
+  heads[branch], made[thread] = head, true
   close(branch)
 end
 
@@ -81,7 +84,10 @@ function steps.append()
   local first = value_at + 1
   value_at = value_at + 2 * count
   local found = head_of(thread, branch)
-  if found and found ~= head and #redis.call('XRANGE', frames, last, last) == 1 then return end
+  if found and found ~= head and #redis.call('XRANGE', frames, last, last) == 1 then
+    is_again = true
+    return
+  end
   local refusal = refused(found, head, lease, owner)
   if refusal then return refusal, found, head end
   for place = first, value_at, 2 do
@@ -103,7 +109,7 @@ function steps.rows()
   value_at = middle + withdrawn - 1
   local found = head_of(thread, branch)
   local is_put = not closed[branch] and redis.call('HEXISTS', rows, token) == 1
-  if found == head and is_put then return end
+  if found == head and is_put then is_again = true; return end
   local refusal = refused(found, head, lease, owner)
   if refusal then return refusal, found, head end
   open(rows, branch)
@@ -133,12 +139,26 @@ function steps.snapshot()
   later('XADD', kept, id, 'f', body)
 end
 
+function steps.tags()
+  local thread, count = key(), tonumber(value())
+  local first = value_at + 1
+  value_at = value_at + 2 * count
+  if not made[thread] and redis.call('HEXISTS', thread, 'thread') == 0 then return end
+  for at = first, value_at, 2 do
+    local field, new = 'tag:' .. ARGV[at], ARGV[at + 1]
+    local old = redis.call('HGET', thread, field)
+    if old and old ~= new then later('HSET', thread, 'was:' .. old, '') end
+    later('HSET', thread, field, new)
+  end
+end
+
 local step = 0
 while value_at < #ARGV do
   step = step + 1
   local refusal, found, wanted = steps[value()]()
   if refusal then return {refusal, step, found or '', wanted or ''} end
 end
+if is_again then return {'done'} end
 for _, command in ipairs(commands) do redis.call(unpack(command)) end
 return {'done'}
 """)
@@ -212,5 +232,27 @@ REMOVE: Final = script("""
 local found = redis.call('HMGET', KEYS[1], 'thread', 'made')
 if (found[1] or '') == ARGV[1] and (found[2] or '') == ARGV[2] then
   for _, key in ipairs(KEYS) do redis.call('UNLINK', key) end
+end
+""")
+
+# -- threads by tag ----------------------------------------------------------------------------
+
+PUT_TAGGED: Final = script("""
+if ARGV[2] == '1' or not redis.call('ZSCORE', KEYS[1], ARGV[1]) then
+  local now = redis.call('TIME')
+  redis.call('ZADD', KEYS[1], string.format('%s%06d', now[1], now[2]), ARGV[1])
+end
+""")
+
+GET_TAGGED: Final = script("""
+return redis.call('ZRANGEBYSCORE', KEYS[1], ARGV[1], '+inf', 'WITHSCORES', 'LIMIT', 0, ARGV[2])
+""")
+
+# Unless it was put there anew, or so lately that the commit it belongs to may still be to come.
+REMOVE_TAGGED: Final = script("""
+local found, now = redis.call('ZSCORE', KEYS[1], ARGV[1]), redis.call('TIME')
+local seconds = found and now[1] - found / 1000000
+if found and tonumber(found) == tonumber(ARGV[2]) and seconds >= tonumber(ARGV[3]) then
+  redis.call('ZREM', KEYS[1], ARGV[1])
 end
 """)

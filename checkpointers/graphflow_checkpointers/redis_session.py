@@ -2,8 +2,8 @@
 
 An operation yields calls of a `Session`. Reads go to the server at once. What is written between
 `begin` and `end` is gathered and sent as one script, so that a commit is one round trip and there
-is nothing to take back: an operation that fails or dies before has written nothing. (One thing goes
-ahead: the ordinal of a new branch, see `RESERVE`.) Reads do not see what is gathered.
+is nothing to take back: an operation that fails or dies before has written nothing. (Two things go
+ahead: the ordinal of a new branch, see `RESERVE`, and `redis_tags`.) Reads do not see what is gathered.
 
 A transaction that reads sees one moment: frames never change, and what could go while it reads, the
 rows, is fetched with the branches in one step.
@@ -12,7 +12,7 @@ rows, is fetched with the branches in one step.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from graphflow.checkpoint.protocol import Lease
@@ -50,6 +50,11 @@ def asked(*command: Word) -> Wish:
     return lambda session: session.ask(*command)
 
 
+def asked_each(commands: Iterable[tuple[Word, ...]]) -> Wish:
+    """Return the wish for the answers to commands that read, and do not depend on each other."""
+    return lambda session: session.ask_each(commands)
+
+
 def evaluated(called: Script, keys: Sequence[bytes], *values: Word) -> Wish:
     """Return the wish for what a script answers."""
     return lambda session: session.evaluate(called, keys, values)
@@ -83,6 +88,10 @@ class Session:
     def ask(self, *command: Word) -> Any:
         """Return what the server answers to a command that reads."""
         return self._server.ask(*command)
+
+    def ask_each(self, commands: Iterable[tuple[Word, ...]]) -> list[Any]:
+        """Return what the server answers to commands that read."""
+        return self._server.ask_each(commands)
 
     def evaluate(self, called: Script, keys: Sequence[bytes], values: Sequence[Word] = ()) -> Any:
         """Return what a script answers."""

@@ -7,6 +7,7 @@
                          [ordinal, number, parent's number, parent_seq]: a branch
     NUMBER               the head of a branch
     NUMBER+              there when its open superstep has rows
+    tag:…, was:…         see `redis_tags`
 
 Texts are JSON in ASCII, so that any text is a name. Numbers of branches are hexadecimal.
 """

@@ -11,7 +11,7 @@ than a hop for every statement.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -25,8 +25,10 @@ from graphflow.checkpoint.protocol import (
     Operation,
     StoredFrame,
     StoredRow,
+    Tag,
 )
 from graphflow.checkpoint.records import RowKind
+from graphflow.checkpoint.tags import checked_tags
 from graphflow.errors import (
     AlreadyAnswered,
     CheckpointError,
@@ -59,6 +61,7 @@ class SqliteCheckpointer(Checkpointer):
         synchronous: `"full"`: a commit survives a power cut. `"normal"`: it survives a crash of
             the process; a power cut may lose the newest commits, never corrupt the file.
         busy_timeout: Seconds to wait for another process that is writing.
+        tags: Keys of a run's metadata by which threads can be found.
 
     Raises:
         ForeignDatabaseError: The file is no graphflow database; it was not touched.
@@ -71,7 +74,9 @@ class SqliteCheckpointer(Checkpointer):
         *,
         synchronous: Synchronous = "full",
         busy_timeout: float = 5.0,
+        tags: Iterable[str] = (),
     ) -> None:
+        self.tags = checked_tags(tags)
         self._file = SqliteFile(path, CONTENTS, synchronous=synchronous, busy_timeout=busy_timeout)
         self.path = self._file.path
         self._connection = self._file.connection
@@ -265,6 +270,17 @@ class SqliteCheckpointer(Checkpointer):
     def threads(self) -> Operation[list[str]]:
         rows = yield Statement(sql.THREADS)
         return [name for (name,) in rows]
+
+    def put_tags(self, thread: str, tags: Sequence[Tag]) -> Operation[None]:
+        for tag in tags:
+            yield Statement(sql.PUT_TAG, (*tag, thread))
+
+    def tagged(
+        self, tags: Sequence[Tag], after: int, limit: int
+    ) -> Operation[list[tuple[int, str]]]:
+        values = (*(tag.value for tag in tags), min(after, sql.LAST_THREAD), limit)
+        rows: list[tuple[int, str]] = yield Statement(sql.tagged(len(tags)), values)
+        return rows
 
     def scopes(self, thread: str) -> Operation[list[str]]:
         rows = yield Statement(sql.SCOPES, (thread,))

@@ -8,12 +8,15 @@ it follows*: two commits on one head have the same key, so the insert is the com
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 SEQ_BITS: Final = 28
 """Frames a branch can have: 2**28, 268 million."""
-FORMAT: Final = 2
-"""Version of the tables: 2 since there are leases."""
+FORMAT: Final = 3
+"""Version of the tables: 2 since there are leases, 3 since there are tags."""
+LAST_THREAD: Final = (1 << 63) - 1
+"""The highest number that a thread can have."""
 APPLICATION: Final = 0x67666C77
 """SQLite's `application_id` of a graphflow file: "gflw"."""
 
@@ -45,6 +48,15 @@ LEASES: Final = """CREATE TABLE graphflow_lease(
         place BLOB NOT NULL UNIQUE,
         owner TEXT NOT NULL,
         until REAL NOT NULL)"""
+
+TAGS: Final = (
+    """CREATE TABLE graphflow_tag(
+        thread INTEGER NOT NULL REFERENCES graphflow_thread ON DELETE CASCADE,
+        key BLOB NOT NULL,
+        value BLOB NOT NULL,
+        PRIMARY KEY(thread, key)) WITHOUT ROWID""",
+    "CREATE INDEX graphflow_tagged ON graphflow_tag(value, thread)",
+)
 
 TABLES: Final = (
     """CREATE TABLE graphflow_thread(
@@ -82,9 +94,10 @@ TABLES: Final = (
         crc INTEGER NOT NULL,
         body BLOB NOT NULL)""",
     LEASES,
+    *TAGS,
 )
 
-MIGRATIONS: Final = ((LEASES,),)
+MIGRATIONS: Final = ((LEASES,), TAGS)
 """What makes of a file of format 1 one of format 2, and so on."""
 
 BEGIN_READ: Final = "BEGIN"
@@ -194,6 +207,31 @@ WRITE_ANEW: Final = "VACUUM"
 TRUNCATE_LOG: Final = "PRAGMA wal_checkpoint(TRUNCATE)"
 
 THREADS: Final = "SELECT name FROM graphflow_thread ORDER BY id"
+
+PUT_TAG: Final = """
+    INSERT INTO graphflow_tag(thread, key, value)
+    SELECT id, ?, ? FROM graphflow_thread WHERE name = ?
+    ON CONFLICT(thread, key) DO UPDATE SET value = excluded.value WHERE value != excluded.value"""
+
+SOME_THREADS: Final = "SELECT id, name FROM graphflow_thread WHERE id > ? ORDER BY id LIMIT ?"
+
+# The first tag's threads are gone through in their order, and each is asked for the others.
+_TAGGED: Final = """
+    SELECT t.id, t.name FROM graphflow_tag g JOIN graphflow_thread t ON t.id = g.thread
+    WHERE g.value = ?"""
+_TAGGED_TOO: Final = """
+      AND EXISTS(SELECT 1 FROM graphflow_tag o WHERE o.value = ? AND o.thread = g.thread)"""
+_ONE_PAGE: Final = """
+      AND g.thread > ? ORDER BY g.thread LIMIT ?"""
+
+
+@lru_cache(maxsize=64)
+def tagged(count: int) -> str:
+    """Return the statement that finds threads with `count` tags."""
+    if count == 0:
+        return SOME_THREADS
+    return _TAGGED + _TAGGED_TOO * (count - 1) + _ONE_PAGE
+
 
 SCOPES: Final = """
     SELECT DISTINCT b.scope FROM graphflow_branch b JOIN graphflow_thread t ON t.id = b.thread

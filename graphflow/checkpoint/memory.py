@@ -5,8 +5,8 @@ Frames are kept as bytes so that what could not be stored elsewhere cannot be st
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from itertools import count
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import count, islice
 from threading import RLock
 from time import monotonic
 from typing import ClassVar, Final, TypeVar
@@ -19,8 +19,10 @@ from graphflow.checkpoint.protocol import (
     Operation,
     StoredFrame,
     StoredRow,
+    Tag,
 )
 from graphflow.checkpoint.records import RowKind
+from graphflow.checkpoint.tags import checked_tags
 from graphflow.errors import AlreadyAnswered, Fenced, HeadMoved
 
 T = TypeVar("T")
@@ -60,16 +62,25 @@ class _Line:
 
 
 class MemoryCheckpointer(Checkpointer):
-    """Keeps threads in this process; for tests, notebooks and runs that need not survive."""
+    """Keeps threads in this process; for tests, notebooks and runs that need not survive.
+
+    Args:
+        tags: Keys of a run's metadata by which threads can be found.
+    """
 
     is_instant: ClassVar[bool] = True
     clock: Callable[[], float] = staticmethod(monotonic)
     """Tells when leases end; the simulation has one of its own."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, tags: Iterable[str] = ()) -> None:
+        self.tags = checked_tags(tags)
         self._lock = RLock()
         self._ids = count(1)
         self._threads: dict[str, dict[str, list[int]]] = {}
+        self._numbers: dict[str, int] = {}
+        """By thread, in the order of their creation."""
+        self._tags: dict[str, dict[bytes, bytes]] = {}
+        """By thread, of each key the value."""
         self._lines: dict[int, _Line] = {}
         self._leases: dict[tuple[str, str], tuple[str, float]] = {}
         """By thread and branch: the owner, and until when, on `clock`."""
@@ -107,6 +118,7 @@ class MemoryCheckpointer(Checkpointer):
     ) -> Operation[Branch]:
         if parent is not None and parent not in self._lines:
             raise HeadMoved(f"Thread {thread!r} was deleted meanwhile; nothing was stored.")
+        self._numbers.setdefault(thread, next(self._ids))
         ids = self._threads.setdefault(thread, {}).setdefault(scope, [])
         if any(self._lines[number].branch.name == name for number in ids):
             raise HeadMoved(f"Thread {thread!r} has a branch {name!r} already; it was not changed.")
@@ -122,7 +134,7 @@ class MemoryCheckpointer(Checkpointer):
         scopes[scope].remove(branch)
         del self._lines[branch]
         if not any(scopes.values()):
-            del self._threads[thread]
+            del self._threads[thread], self._numbers[thread]
 
     def _at(self, branch: int, head: int) -> _Line:
         line = self._lines.get(branch)
@@ -245,7 +257,28 @@ class MemoryCheckpointer(Checkpointer):
         return sorted(scope for scope, ids in self._threads.get(thread, {}).items() if ids)
         yield
 
+    def put_tags(self, thread: str, tags: Sequence[Tag]) -> Operation[None]:
+        if thread in self._threads:
+            before = self._tags.get(thread, {})
+            self._undo.append(lambda: self._tags.update({thread: before}))
+            self._tags[thread] = {**before, **dict(tags)}
+        return
+        yield
+
+    def tagged(
+        self, tags: Sequence[Tag], after: int, limit: int
+    ) -> Operation[list[tuple[int, str]]]:
+        found = (
+            (number, thread)
+            for thread, number in self._numbers.items()
+            if number > after and {*tags} <= {*self._tags.get(thread, {}).items()}
+        )
+        return list(islice(found, limit))
+        yield
+
     def remove_thread(self, thread: str) -> Operation[None]:
+        self._numbers.pop(thread, None)
+        self._tags.pop(thread, None)
         for ids in self._threads.pop(thread, {}).values():
             for number in ids:
                 del self._lines[number]

@@ -14,19 +14,21 @@ lines of subgraphs from that of the root graph (`""`).
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Generator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Generator, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from hashlib import blake2b
 from importlib import import_module
 from time import time
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
 
+from graphflow.errors import CheckpointError
 from graphflow.types import Config
 
 if TYPE_CHECKING:
     from graphflow.checkpoint.heads import Heads
     from graphflow.checkpoint.listing import CheckpointEntry
     from graphflow.checkpoint.retention import Pruned
+    from graphflow.checkpoint.tags import TagValue, ThreadPage
 
 T = TypeVar("T")
 Operation = Generator[Any, Any, T]
@@ -87,6 +89,14 @@ class Lease(NamedTuple):
         return blake2b(named.encode(errors="surrogatepass"), digest_size=16).digest()
 
 
+class Tag(NamedTuple):
+    """One of the values by which a thread is found, as digests; see `tags`."""
+
+    key: bytes
+    value: bytes
+    """Stands for the key, too."""
+
+
 class Holder(NamedTuple):
     """Who has a lease that was claimed in vain."""
 
@@ -99,6 +109,9 @@ class Checkpointer(ABC):
 
     lease_seconds: float = 30.0
     """How long a run whose process cannot be asked is waited for before somebody takes over."""
+
+    tags: tuple[str, ...] = ()
+    """Keys of a run's metadata by which threads can be found: declared where a store is made."""
 
     is_instant: ClassVar[bool] = False
     """Whether a commit costs so little that nothing is gained by doing it in the background."""
@@ -238,6 +251,40 @@ class Checkpointer(ABC):
     def remove_scope(self, thread: str, scope: str) -> Operation[None]:
         """Remove the branches of one graph of a thread; unknown ones are no error."""
 
+    def put_tags(self, thread: str, tags: Sequence[Tag]) -> Operation[None]:
+        """Give a thread tags, each in place of the one with its key; no thread, no tags.
+
+        Raises:
+            CheckpointError: The store keeps no tags.
+        """
+        raise self._no_tags()
+        yield
+
+    def tagged(
+        self, tags: Sequence[Tag], after: int, limit: int
+    ) -> Operation[list[tuple[int, str]]]:
+        """Return threads that have all of these tags; without tags any threads.
+
+        Args:
+            tags: The first one leads the search.
+            after: Only threads with a higher number than this.
+            limit: At most so many.
+
+        Returns:
+            Number and id of each. A thread's number never changes; those made later have higher
+            ones, and so the threads come.
+
+        Raises:
+            CheckpointError: The store keeps no tags.
+        """
+        raise self._no_tags()
+        yield
+
+    def _no_tags(self) -> CheckpointError:
+        return CheckpointError(
+            f"{type(self).__name__} keeps no tags. Open it without tags=, and use threads()."
+        )
+
     def scrub(self) -> Operation[None]:
         """Leave no bytes of what was removed before, as far as the store can do that.
 
@@ -251,15 +298,62 @@ class Checkpointer(ABC):
         """Give back what the store holds open; using it afterwards is an error."""
 
     @classmethod
-    def from_url(cls, url: str) -> Checkpointer:
+    def from_url(cls, url: str, *, tags: Iterable[str] = ()) -> Checkpointer:
         """Return the store at `sqlite:///file`, `postgresql://…`, `redis://…` or `memory://`.
+
+        Args:
+            url: Where it is.
+            tags: Keys of a run's metadata by which threads can be found.
 
         Raises:
             ValueError: No store is known for such a URL.
             ImportError: The store's extra is not installed.
         """
+        from graphflow.checkpoint.tags import checked_tags
+
+        declared = checked_tags(tags)
         opened: Checkpointer = import_module("graphflow_checkpointers.urls").open_store(url)
+        opened.tags = declared
         return opened
+
+    def find_threads(
+        self,
+        tags: Mapping[str, TagValue] | None = None,
+        *,
+        limit: int = 100,
+        after: str | None = None,
+    ) -> ThreadPage:
+        """Return threads that have all of these tags; without tags all threads.
+
+        Args:
+            tags: Values by key, the rarest first. 1, True and "1" are three values.
+            limit: At most so many.
+            after: Those that follow a page: its `after`, together with the same tags.
+
+        Returns:
+            A page: the threads in the order of their creation, and `after`. Page by page,
+            each thread that is there all the time comes once.
+
+        Raises:
+            ValueError: A key was not declared as a tag, or `after` or `limit` cannot be.
+            TypeError: A value is no str, int or bool.
+            CheckpointError: The store keeps no tags.
+        """
+        from graphflow.checkpoint.tags import find_threads
+
+        return self.run(find_threads(self, tags, limit, after))
+
+    async def afind_threads(
+        self,
+        tags: Mapping[str, TagValue] | None = None,
+        *,
+        limit: int = 100,
+        after: str | None = None,
+    ) -> ThreadPage:
+        """As `find_threads`, without blocking the event loop."""
+        from graphflow.checkpoint.tags import find_threads
+
+        return await self.arun(find_threads(self, tags, limit, after))
 
     # -- the calls that LangGraph users know ---------------------------------------------------
 

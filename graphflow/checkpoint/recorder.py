@@ -22,8 +22,10 @@ from graphflow.checkpoint.protocol import (
     Lease,
     Operation,
     StoredFrame,
+    Tag,
 )
 from graphflow.checkpoint.records import METADATA_EVERY, NOTHING, Commit, Frame, Row, RowKind
+from graphflow.checkpoint.tags import tags_of
 from graphflow.state.deltas import APPEND, DROP, PUT, SET, SPLICE, Op
 from graphflow.types import Send
 
@@ -64,6 +66,8 @@ class Recorder:
         self.name = name
         self.lease: Lease | None = None
         """What must be held for a commit to be stored; None: nothing."""
+        self.tags = () if scope else store.tags
+        """Keys of the metadata by which the thread can be found."""
         self.upgraded = base.upgraded if base else NOTHING
         """Values that the next frame stores before what it changes."""
         self.metadata: Mapping[str, Any] = base.metadata if base else NOTHING
@@ -99,21 +103,33 @@ class Recorder:
 
         Raises:
             NotStorable: A value has no exact form. Nothing of the commit is stored.
+            TypeError: A tag is of a type that it cannot have. Nothing of the commit is stored.
         """
+        tags = self._tags(commit.frames) if self.tags else ()
         frames = [self._packed(frame) for frame in commit.frames]
         head = self.head
         if frames:
             self.head = frames[-1].seq
-        if self.branch is not None and frames and not (commit.rows or commit.withdrawn):
+        if self.branch is not None and frames and not (commit.rows or commit.withdrawn or tags):
             self._count(frames)
             return self.store.append(
                 self.branch.id, head, frames, drop_rows=commit.closes_rows, lease=self.lease
             )
         rows = [self._packed_row(row) for row in commit.rows]
-        return self._store(head, frames, rows, commit)
+        return self._store(head, frames, rows, commit, tags)
+
+    def _tags(self, frames: Sequence[Frame]) -> Sequence[Tag]:
+        """Return the tags that frames are the first to carry."""
+        told = [frame.metadata for frame in frames if frame.metadata is not None]
+        return tags_of(self.tags, told[-1]) if told else ()
 
     def _store(
-        self, head: int, frames: list[StoredFrame], rows: list[Any], commit: Commit
+        self,
+        head: int,
+        frames: list[StoredFrame],
+        rows: list[Any],
+        commit: Commit,
+        tags: Sequence[Tag],
     ) -> Operation[None]:
         store = self.store
         yield from store.begin(write=True)
@@ -121,6 +137,8 @@ class Recorder:
             self.branch = yield from store.create_branch(
                 self.thread, self.scope, self.name, None, -1
             )
+        if tags:  # before the frames: whoever removes the thread locks it before its branches
+            yield from store.put_tags(self.thread, tags)
         if frames:
             self._count(frames)
             yield from store.append(

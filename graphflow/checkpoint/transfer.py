@@ -10,7 +10,7 @@
 Composed from the verbs of a `Checkpointer`, so every store can give to every other. Frames, rows
 and snapshots arrive byte by byte, and keep their numbers, by which checkpoints are addressed; only
 where a thread gets another name, its ids in them change with it (`renaming`). A thread arrives
-whole or not at all.
+whole or not at all, with the tags that the store it goes to has declared.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from graphflow.checkpoint.archive import StoredBranch, StoredThread, read_threads, written
-from graphflow.checkpoint.protocol import Branch, Checkpointer, Operation
+from graphflow.checkpoint.codec_errors import CodecError
+from graphflow.checkpoint.indexing import tags_in
+from graphflow.checkpoint.protocol import Branch, Checkpointer, Operation, Tag
 from graphflow.checkpoint.renaming import renamed
 from graphflow.errors import (
     CheckpointConflict,
@@ -151,12 +153,28 @@ def write_whole(
         made = yield from _make_branch(store, name, branch, numbers)
         numbers[branch.scope, branch.ordinal] = made.id
         yield from _fill(store, made, branch)
+    if store.tags:
+        yield from store.put_tags(name, _tags_of(store, whole))
     yield from store.end()
     for branch in whole.branches:
         for seq, body in branch.snapshots:
             number = numbers[branch.scope, branch.ordinal]
             yield from store.put_snapshot(number, seq, body)
     return name
+
+
+def _tags_of(store: Checkpointer, whole: StoredThread) -> list[Tag]:
+    """Return a thread's tags; none, if it cannot be read here, as one that is still encrypted."""
+    frames = [
+        (branch.ordinal, frame)
+        for branch in whole.branches
+        if not branch.scope
+        for frame in branch.frames
+    ]
+    try:
+        return tags_in(store.tags, frames)
+    except (CheckpointError, CodecError):
+        return []
 
 
 def _make_branch(

@@ -31,9 +31,10 @@ from graphflow.errors import AlreadyAnswered, HeadMoved, UnknownCheckpointError
 from graphflow.state.deltas import APPEND, SET
 from graphflow.testing.lease_conformance import LeaseConformance
 from graphflow.testing.material import AWKWARD, BODY, Do, Lineage, answer, result, stored
+from graphflow.testing.tag_conformance import TagConformance
 
 
-class StoreConformance(LeaseConformance):
+class StoreConformance(LeaseConformance, TagConformance):
     """The cases. Subclass it and say how a store is made."""
 
     def make(self, folder: Path) -> Checkpointer:
