@@ -251,7 +251,7 @@ return redis.call('ZRANGEBYSCORE', KEYS[1], ARGV[1], '+inf', 'WITHSCORES', 'LIMI
 # Unless it was put there anew, or so lately that the commit it belongs to may still be to come.
 REMOVE_TAGGED: Final = script("""
 local found, now = redis.call('ZSCORE', KEYS[1], ARGV[1]), redis.call('TIME')
-local seconds = found and now[1] - found / 1000000
+local seconds = found and now[1] + (now[2] - found) / 1000000
 if found and tonumber(found) == tonumber(ARGV[2]) and seconds >= tonumber(ARGV[3]) then
   redis.call('ZREM', KEYS[1], ARGV[1])
 end

@@ -3,7 +3,8 @@
 An operation yields calls of a `Session`. Reads go to the server at once. What is written between
 `begin` and `end` is gathered and sent as one script, so that a commit is one round trip and there
 is nothing to take back: an operation that fails or dies before has written nothing. (Two things go
-ahead: the ordinal of a new branch, see `RESERVE`, and `redis_tags`.) Reads do not see what is gathered.
+ahead: the ordinal of a new branch, see `RESERVE`, and what `redis_tags` says.) Reads do not see
+what is gathered.
 
 A transaction that reads sees one moment: frames never change, and what could go while it reads, the
 rows, is fetched with the branches in one step.

@@ -82,7 +82,7 @@ def _verified(
     names: Names, page: Sequence[Entry], tags: Sequence[Tag], address: str
 ) -> Operation[list[tuple[int, str]]]:
     """Return the threads of entries that have all of the tags."""
-    fields = ["thread", *(_field(tag) for tag in tags)]
+    fields = [b"thread", *(_field(tag) for tag in tags)]
     wanted = [_hex(tag.value) for tag in tags]
     told: list[list[bytes | None]] = yield asked_each(
         ("HMGET", names.thread(int(entry.member, 16)), *fields) for entry in page

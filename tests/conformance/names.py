@@ -184,3 +184,21 @@ class NamePromises:
             app.invoke({"said": []}, config)
             found = app.get_state(at(thread)).metadata
             assert {found[name] for name in NASTY if not name.startswith("__")} <= {*NASTY}
+
+    def test_tags(self, store: Checkpointer) -> None:
+        store.tags = NASTY
+        app = echo(store)
+        for place, name in enumerate(NASTY):
+            told = {name: name, NASTY[place - 1]: place}
+            app.invoke({"said": []}, {**at(f"t{place}"), "metadata": told}, durability="exit")
+        app.invoke({"said": []}, {**at("all"), "metadata": {name: "all" for name in NASTY}})
+        for place, name in enumerate(NASTY):
+            found = store.find_threads({name: name}).threads
+            assert found == [f"t{place}"], name
+            assert store.find_threads({name: name, NASTY[place - 1]: place}).threads == found
+            assert store.find_threads({name: name + "*"}).threads == [], name
+            assert store.find_threads({name: "all"}).threads == ["all"], name
+            assert store.find_threads({name: "all", NASTY[place - 1]: place}).threads == [], name
+        for name in NASTY:
+            is_number = {*name} <= {*"0123456789abcdef"} and name != ""
+            assert accepted(lambda name=name: store.find_threads(after=name)) is is_number, name

@@ -10,6 +10,8 @@ from typing import Annotated, Any, TypedDict
 import pytest
 
 from graphflow import START, Command, Fenced, Send, StateGraph, interrupt
+from graphflow.checkpoint.protocol import Tag
+from graphflow.checkpoint.tags import tags_of
 from graphflow_checkpointers.sqlite import SqliteCheckpointer
 
 NEEDLE = "Ada Lovelace, 12 St James's Square"
@@ -35,9 +37,9 @@ def files(folder: Path) -> bytes:
     return b"".join(path.read_bytes() for path in folder.iterdir())
 
 
-def talk(store: Any, thread: str, text: str) -> None:
+def talk(store: Any, thread: str, text: str, **metadata: Any) -> None:
     """Leave of a text: frames, rows of finished tasks, questions, answers."""
-    config = {"configurable": {"thread_id": thread}}
+    config = {"configurable": {"thread_id": thread}, "metadata": metadata}
     result = app(store).invoke({"log": [text]}, config)
     questions = result["__interrupt__"]
     app(store).invoke(Command(resume={questions[0].id: f"yes {text}"}), config)
@@ -61,6 +63,25 @@ def test_an_erased_thread_leaves_no_bytes_in_the_file(tmp_path: Path, seed: int)
         assert NEEDLE.encode() not in files(tmp_path)
         assert b"thread-0" not in files(tmp_path)
         assert b"nobody in particular" in files(tmp_path)
+
+
+def test_the_tags_of_an_erased_thread_leave_no_bytes_in_the_file(tmp_path: Path) -> None:
+    with SqliteCheckpointer(tmp_path / "threads.db", tags=("customer",)) as store:
+        for number in range(200):
+            talk(store, f"thread-{number}", "hello", customer=f"customer {number}")
+        talk(store, "thread-7", "hello", customer="another name")
+        kept, *gone = (
+            tag_of(name).value for name in ("customer 8", "customer 7", "another name")
+        )
+        assert gone[1] in files(tmp_path)
+        store.erase_thread("thread-7")
+        left = files(tmp_path)
+    assert kept in left
+    assert [digest for digest in gone if digest in left] == []
+
+
+def tag_of(customer: str) -> Tag:
+    return tags_of(("customer",), {"customer": customer})[0]
 
 
 def test_pruned_checkpoints_leave_no_bytes_in_the_file(tmp_path: Path) -> None:

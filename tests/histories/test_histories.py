@@ -14,6 +14,7 @@ import pytest
 
 from graphflow import Command, CompiledStateGraph
 from graphflow.checkpoint.codec import Codec
+from graphflow.checkpoint.indexing import index_all
 from graphflow_checkpointers.sqlite import SqliteCheckpointer
 
 HERE = Path(__file__).parent
@@ -95,3 +96,19 @@ def test_the_past_can_be_forked(app: CompiledStateGraph) -> None:
     assert forked["log"] == [*ROUND, "beside"]
     assert "__interrupt__" in forked
     assert len(app.get_state(thread("finished", branch="main")).values["log"]) == 10
+
+
+@pytest.mark.parametrize(("name", "bea"), [("v1", []), ("v2", ["pruned"])])
+def test_threads_of_a_file_without_tags_are_found_when_they_are_indexed(
+    tmp_path: Path, name: str, bea: list[str]
+) -> None:
+    ana = ["finished", "waiting", "forked"]
+    path = shutil.copy(HERE / f"{name}.sqlite", tmp_path)
+    for _ in range(2):
+        with SqliteCheckpointer(path, tags=("author", "seats")) as store:
+            threads = store.run(store.threads())
+            assert store.find_threads(limit=2).threads == threads[:2]
+            assert store.run(index_all(store)) == len(threads)
+            assert store.find_threads({"author": "ana"}).threads == ana
+            assert store.find_threads({"author": "bea"}).threads == bea
+            assert store.find_threads({"author": "ben"}).threads == []

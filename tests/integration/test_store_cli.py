@@ -334,3 +334,38 @@ def test_what_is_no_graph_is_told(cli, graph):
     told = cli("check-upgrade", "shop.db", graph)
     assert told.status == 1
     assert graph in told.err
+
+
+def test_threads_are_listed_by_their_tags(cli, folder):
+    def run(store: SqliteCheckpointer, thread: str, **metadata: Any) -> None:
+        graph = StateGraph(State).add_sequence([order]).add_edge(START, "order")
+        config = {"configurable": {"thread_id": thread}, "metadata": metadata}
+        graph.compile(checkpointer=store).invoke({"orders": []}, config)
+
+    def listed(*tags: str) -> list[str]:
+        found = cli("threads", "shop.db", "--json", *(f"--tag={tag}" for tag in tags))
+        return [thread["thread"] for thread in found.json]
+
+    with SqliteCheckpointer("shop.db", tags=("customer", "a=b")) as store:
+        for number in range(103):
+            run(store, f"t{number}", customer="ada", seats=number)
+        run(store, "true", customer=True)
+        run(store, "one", customer=1)
+        run(store, "text", customer="1=1")
+    assert listed("customer=ada") == [f"t{number}" for number in range(103)]
+    assert listed("customer:=true") == ["true"]
+    assert listed("customer:=1") == ["one"]
+    assert listed("customer=1=1") == ["text"]
+    assert listed("customer=1") == listed("seats:=7") == []
+    assert cli("index", "shop.db", "seats").out == "108 threads indexed by seats\n"
+    assert listed("seats:=7") == listed("customer=ada", "seats:=7") == ["t7"]
+    assert cli("index", "shop.db", "seats", "customer", "--json").json == {
+        "threads": 108, "tags": ["seats", "customer"],
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("tag", ["customer", "customer:=ada", "customer:=1.0", "customer:=null"])
+def test_a_tag_that_is_written_in_another_way_is_told(cli, tag):
+    told = cli("threads", "shop.db", "--tag", tag)
+    assert (told.status, told.out) == (1, "")
+    assert f"'{tag}' is no tag" in told.err

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from graphflow.checkpoint.codec_errors import CodecError
 from graphflow.errors import CheckpointError
-from graphflow_integrations.stores import looking, moving, tidying, upgrades
+from graphflow_integrations.stores import looking, moving, tags, tidying, upgrades
 from graphflow_integrations.stores.opening import opened
 from graphflow_integrations.stores.printing import complain
 
@@ -68,6 +68,15 @@ def _thread(parser: argparse.ArgumentParser) -> None:
 
 def _threads(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("threads", metavar="THREAD", nargs="*", help="its id (default: all)")
+
+
+def _tagged(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--tag", action="append", default=[], metavar="KEY=VALUE",
+                        help="only those with this tag; KEY:=7 is a number")  # fmt: skip
+
+
+def _keys(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("keys", metavar="KEY", nargs="+", help="a key of the runs' metadata")
 
 
 def _scope(parser: argparse.ArgumentParser) -> None:
@@ -129,9 +138,10 @@ def _prune(parser: argparse.ArgumentParser) -> None:
 
 
 COMMANDS: Sequence[Command] = (
-    Command("threads", "list the threads of a store", looking.threads),
+    Command("threads", "list the threads of a store", looking.threads, _tagged),
     Command("history", "list a thread's checkpoints, newest first", looking.history, _history),
     Command("show", "show the state at a checkpoint", looking.show, _show),
+    Command("index", "have older threads found by tags", tags.index, _keys),
     Command("report", "tell how much threads take up", looking.report, _threads),
     Command("check", "read everything and tell what is wrong", looking.check, _threads),
     Command(

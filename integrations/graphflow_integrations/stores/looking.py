@@ -20,6 +20,7 @@ from graphflow.errors import CheckpointError, UnknownCheckpointError
 from graphflow.ids import checkpoint_id, parse_checkpoint_id
 from graphflow_integrations.stores.printing import counted, progress, say, say_json, say_table
 from graphflow_integrations.stores.shapes import moment, plain, size
+from graphflow_integrations.stores.tags import threads_tagged
 
 DONE, FAILED = 0, 1
 
@@ -40,7 +41,7 @@ class Standing(NamedTuple):
 def threads(store: Checkpointer, options: argparse.Namespace) -> int:
     """List the threads and where each stands."""
     codec = raw_codec()
-    names = store.run(store.threads())
+    names = threads_tagged(store, options.tag) if options.tag else store.run(store.threads())
     found = [store.run(_standing(store, codec, name)) for name in progress(names, "Reading")]
     if options.json:
         say_json([standing._asdict() for standing in found])

@@ -18,6 +18,7 @@ from graphflow import (
     StateGraph,
     StoreTooNewError,
 )
+from graphflow.checkpoint.indexing import index_all
 from graphflow.checkpoint.protocol import MAIN
 from graphflow_checkpointers import postgres_tables as tables
 from graphflow_checkpointers.postgres import PostgresCheckpointer
@@ -189,13 +190,20 @@ def test_a_changed_byte_is_found_and_its_address_told(
     assert app.get_state(thread("good")).values == {"count": 5}
 
 
-def test_tables_of_the_first_version_get_what_has_come_since(no_tables: str, sql: Ask) -> None:
+@pytest.mark.parametrize(("version", "since"), [(1, ("lease", "tag")), (2, ("tag",))])
+def test_tables_of_an_earlier_version_get_what_has_come_since(
+    no_tables: str, sql: Ask, version: int, since: tuple[str, ...]
+) -> None:
+    tagged = {**thread(), "metadata": {"customer": "ada"}}
     with PostgresCheckpointer(no_tables) as store:
-        counting(store).invoke({"count": 0}, thread())
-    sql("DROP TABLE graphflow_lease")
-    sql("UPDATE graphflow_format SET version = 1 WHERE contents = 'checkpoints'")
+        counting(store).invoke({"count": 0}, tagged)
+    for name in since:
+        sql(f"DROP TABLE graphflow_{name}")
+    sql("UPDATE graphflow_format SET version = %s WHERE contents = 'checkpoints'", version)
     for _ in range(2):
-        with PostgresCheckpointer(no_tables) as store:
+        with PostgresCheckpointer(no_tables, tags=("customer",)) as store:
             assert counting(store).get_state(thread()).values == {"count": 5}
-            counting(store).invoke({"count": 0}, thread())
+            counting(store).invoke({"count": 0}, thread("another"))
+            store.run(index_all(store))
+            assert store.find_threads({"customer": "ada"}).threads == ["t"]
     assert sql("SELECT version FROM graphflow_format") == [(tables.FORMAT,)]
