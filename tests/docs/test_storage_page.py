@@ -14,7 +14,7 @@ def test_the_commands_print_what_the_page_says(tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
     namespace = {"__name__": "storage"}
     blocks = re.findall(r"^```(\w+)\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
-    assert len(blocks) == 11
+    assert len(blocks) == 14
     for kind, block in blocks:
         if kind == "python":
             exec(compile(block, "storage.md", "exec"), namespace)
