@@ -191,7 +191,7 @@ class NamePromises:
         for place, name in enumerate(NASTY):
             told = {name: name, NASTY[place - 1]: place}
             app.invoke({"said": []}, {**at(f"t{place}"), "metadata": told}, durability="exit")
-        app.invoke({"said": []}, {**at("all"), "metadata": {name: "all" for name in NASTY}})
+        app.invoke({"said": []}, {**at("all"), "metadata": dict.fromkeys(NASTY, "all")})
         for place, name in enumerate(NASTY):
             found = store.find_threads({name: name}).threads
             assert found == [f"t{place}"], name

@@ -70,9 +70,7 @@ def test_the_tags_of_an_erased_thread_leave_no_bytes_in_the_file(tmp_path: Path)
         for number in range(200):
             talk(store, f"thread-{number}", "hello", customer=f"customer {number}")
         talk(store, "thread-7", "hello", customer="another name")
-        kept, *gone = (
-            tag_of(name).value for name in ("customer 8", "customer 7", "another name")
-        )
+        kept, *gone = (tag_of(name).value for name in ("customer 8", "customer 7", "another name"))
         assert gone[1] in files(tmp_path)
         store.erase_thread("thread-7")
         left = files(tmp_path)

@@ -50,9 +50,7 @@ def test_who_tags_and_who_removes_do_not_wait_for_each_other(store: PostgresChec
 
 
 @pytest.mark.parametrize("count", [1, 2])
-def test_an_index_finds_threads_by_tags(
-    store: PostgresCheckpointer, sql: Ask, count: int
-) -> None:
+def test_an_index_finds_threads_by_tags(store: PostgresCheckpointer, sql: Ask, count: int) -> None:
     store.run(store.threads())  # makes the tables
     sql("INSERT INTO graphflow_thread(name) SELECT n::text::bytea FROM generate_series(1, 5000) n")
     for every in (1, 100):

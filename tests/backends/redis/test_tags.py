@@ -73,9 +73,7 @@ def test_tags_whose_answer_was_lost_do_not_come_back_over_what_came_since(
     proxy.lose(number, then)
     committed(store, branch, 0, "ada")
     assert proxy.has_lost
-    assert (found(store, "ben"), found(store, "ada")) == (
-        (["t"], []) if is_stored else ([], ["t"])
-    )
+    assert (found(store, "ben"), found(store, "ada")) == ((["t"], []) if is_stored else ([], ["t"]))
 
 
 def test_what_a_commit_that_was_refused_has_left_is_passed_over_and_goes_later(
@@ -139,7 +137,7 @@ def test_threads_that_got_a_tag_at_the_same_moment_come_once(
         store.run(store.create_branch(name, "", MAIN, None, -1))
         store.run(store.put_tags(name, tags("ada")))
     (key,) = raw.scan_iter(match=f"{prefix}:tag:*", count=1000)
-    raw.zadd(key, {member: 1_700_000_000_000_001 for member in raw.zrange(key, 0, -1)})
+    raw.zadd(key, dict.fromkeys(raw.zrange(key, 0, -1), 1700000000000001))
     seen, page = [], store.find_threads({"customer": "ada"}, limit=7)
     seen += page.threads
     while page.after is not None:
