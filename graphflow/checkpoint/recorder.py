@@ -67,7 +67,8 @@ class Recorder:
         self.lease: Lease | None = None
         """What must be held for a commit to be stored; None: nothing."""
         self.tags = () if scope else store.tags
-        """Keys of the metadata by which the thread can be found."""
+        """Keys of the metadata by which the thread can be found; none, once the first frame has
+        told what the run's metadata is."""
         self.upgraded = base.upgraded if base else NOTHING
         """Values that the next frame stores before what it changes."""
         self.metadata: Mapping[str, Any] = base.metadata if base else NOTHING
@@ -105,7 +106,7 @@ class Recorder:
             NotStorable: A value has no exact form. Nothing of the commit is stored.
             TypeError: A tag is of a type that it cannot have. Nothing of the commit is stored.
         """
-        tags = self._tags(commit.frames) if self.tags else ()
+        tags = self._tags(commit.frames) if self.tags and commit.frames else ()
         frames = [self._packed(frame) for frame in commit.frames]
         head = self.head
         if frames:
@@ -119,9 +120,10 @@ class Recorder:
         return self._store(head, frames, rows, commit, tags)
 
     def _tags(self, frames: Sequence[Frame]) -> Sequence[Tag]:
-        """Return the tags that frames are the first to carry."""
+        """Return the tags that the first frames carry."""
         told = [frame.metadata for frame in frames if frame.metadata is not None]
-        return tags_of(self.tags, told[-1]) if told else ()
+        keys, self.tags = self.tags, ()
+        return tags_of(keys, told[-1]) if told else ()
 
     def _store(
         self,
