@@ -7,7 +7,7 @@ from typing import Any
 
 from graphflow import HeadMoved, MemoryCheckpointer
 from graphflow.checkpoint.memory import _Line
-from graphflow.checkpoint.protocol import Holder, Lease, Operation, StoredRow
+from graphflow.checkpoint.protocol import Holder, Lease, Operation, StoredRow, Tag
 from graphflow.checkpoint.records import RowKind
 
 
@@ -153,8 +153,16 @@ class TakesNothingBack(MemoryCheckpointer):
         return (yield from super().create_branch(thread, scope, name, *rest))
 
 
+class LosesTags(MemoryCheckpointer):
+    """Gives no tags to a thread that is made in the same transaction."""
+
+    def put_tags(self, thread: str, tags: Sequence[Tag]) -> Operation[None]:
+        is_new = all(not line.frames for line in self._lines.values())
+        return super().put_tags(thread, () if is_new else tags)
+
+
 SABOTAGED = (
     NoFence, ForgetsReleased, NoCompareAndSet, KeepsRows, ReleasesAnybody, GrantsAll, GrantsToTwo,
     NeverEnds, RenewsAnybody, RenewsNobody, AnswersTwice, LosesRows, LosesTheNewest,
-    TakesNothingBack,
+    TakesNothingBack, LosesTags,
 )  # fmt: skip

@@ -31,6 +31,7 @@ from graphflow.checkpoint.check import check_thread
 from graphflow.checkpoint.codec import Codec
 from graphflow.checkpoint.frames import unpack_row
 from graphflow.checkpoint.history import Checkpoint, load
+from graphflow.checkpoint.indexing import tags_in
 from graphflow.checkpoint.leases import BEATS, Claim
 from graphflow.checkpoint.protocol import Checkpointer, Lease, Operation
 from graphflow.checkpoint.records import Commit, RowKind
@@ -57,7 +58,8 @@ from graphflow.types import Durability
 from .scheduled_graphs import ANSWERS, FITTING, Scheduled, given_inside, taken_outside
 
 THREAD = "t"
-CONFIG = {"configurable": {"thread_id": THREAD}}
+TAGS = ("customer",)
+CONFIG = {"configurable": {"thread_id": THREAD}, "metadata": {"customer": "ada"}}
 INPUT = {"log": ["input"], "turns": 0}
 GO_ON = object()
 ENDED = object()
@@ -101,6 +103,7 @@ class Wire(Checkpointer):
     """One process's way to the store: every verb asks the world to be carried out."""
 
     lease_seconds = LEASE
+    tags = TAGS
 
     def __init__(self, process: Process) -> None:
         self.process = process
@@ -117,7 +120,12 @@ class Wire(Checkpointer):
         return self.run(operation)
 
 
-for _name in ("begin", "end", *sorted(Checkpointer.__abstractmethods__ - {"run", "arun"})):
+for _name in (
+    "begin",
+    "end",
+    "put_tags",
+    *sorted(Checkpointer.__abstractmethods__ - {"run", "arun"}),
+):
     setattr(Wire, _name, _verb(_name))
 Wire.__abstractmethods__ = frozenset()
 
@@ -334,6 +342,16 @@ class Ledger:
         for place, body in self.bodies.items():
             if stored.get(place) != body:
                 raise Violation(f"frame {place[1]} of {self.scopes[place[0]]!r} is lost")
+
+    def check_tags(self) -> None:
+        """Check that the thread has the tags that its frames tell of."""
+        memory = self.world.memory
+        lines = [memory._lines[number] for number in memory._threads.get(THREAD, {}).get("", ())]
+        told = tags_in(
+            TAGS, ((line.branch.ordinal, each) for line in lines for each in line.frames)
+        )
+        if dict(told) != memory._tags.get(THREAD, {}):
+            raise Violation("the tags of the thread are not those of its frames")
 
 
 # -- a process -------------------------------------------------------------------------------------
@@ -794,6 +812,7 @@ class World:
         while self.late:
             self._deliver(self.late.pop(0))
         self.ledger.check_frames()
+        self.ledger.check_tags()
         if self.script is None:
             self.check_end()
 

@@ -17,6 +17,7 @@ import pytest
 from graphflow import MemoryCheckpointer, opening
 from graphflow.checkpoint.history import load, pick
 from graphflow.checkpoint.protocol import MAIN
+from graphflow.checkpoint.recorder import Recorder
 from graphflow.drivers.saving import Saver
 from graphflow.engine.superstep import Superstep
 from graphflow.opening import Opened
@@ -163,10 +164,23 @@ def runs_all_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Superstep, "unfinished", lambda self: list(self.tasks))
 
 
+def tags_after_the_commit(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Recorder._store
+
+    def apart(self: Recorder, *given: Any) -> Any:
+        *commit, tags = given
+        yield from store(self, *commit, ())  # type: ignore[misc]  # all but the tags
+        if tags:
+            yield from self.store.put_tags(self.thread, tags)
+
+    monkeypatch.setattr(Recorder, "_store", apart)
+
+
 @pytest.mark.parametrize(
     "sabotage",
     [takes_the_living_for_dead, commits_without_lease, commits_inside_without_lease,
-     claims_too_late, anchors_nothing, keeps_what_does_not_fit, runs_all_again],
+     claims_too_late, anchors_nothing, keeps_what_does_not_fit, runs_all_again,
+     tags_after_the_commit],
 )  # fmt: skip
 def test_a_sabotaged_engine_is_found(
     sabotage: Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch
