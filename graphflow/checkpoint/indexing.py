@@ -14,6 +14,7 @@ from typing import Any
 from graphflow.checkpoint.frames import open_frames
 from graphflow.checkpoint.protocol import Checkpointer, Operation, StoredFrame, Tag
 from graphflow.checkpoint.raw import raw_codec
+from graphflow.checkpoint.records import METADATA_EVERY
 from graphflow.checkpoint.tags import carried, tags_of
 
 
@@ -54,9 +55,11 @@ def tags_in(declared: Sequence[str], frames: Iterable[tuple[int, StoredFrame]]) 
     Raises:
         CheckpointError, CodecError: A frame cannot be read.
     """
-    codec, found = raw_codec(), dict[str, Any]()
-    for _, frame in sorted(frames, key=lambda known: (known[1].seq, known[0])):
+    codec, found, told = raw_codec(), dict[str, Any](), dict[int, Any]()
+    for ordinal, frame in sorted(frames, key=lambda known: (known[1].seq, known[0])):
         metadata = open_frames(codec, [frame])[0][8]
-        if metadata is not None:
-            found |= carried(declared, metadata)
+        if metadata is None or (frame.seq % METADATA_EVERY == 0 and metadata == told.get(ordinal)):
+            continue  # it says nothing, or again what held on its branch before
+        told[ordinal] = metadata
+        found |= carried(declared, metadata)
     return tags_of(declared, found)
