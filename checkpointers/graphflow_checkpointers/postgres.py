@@ -213,28 +213,29 @@ class PostgresCheckpointer(Checkpointer):
         lease: Lease | None = None,
     ) -> Operation[None]:
         at = place(branch, head)
-        yield from self.begin(write=True)
-        if lease is not None and not (yield Statement(sql.IS_HELD, (lease.fence,))):
-            raise Fenced(lease.thread, lease.branch)
+        fence = () if lease is None else (lease.fence,)
         tasks, kinds, numbers, bodies = _columns(rows)
         crcs = [checksum(body) for body in bodies]
+        is_one = not withdrawn and RowKind.ANSWER not in kinds  # then there is nothing to take back
+        if not is_one:
+            yield from self.begin(write=True)
+        new = (at, tasks, kinds, numbers, crcs, bodies, RowKind.ANSWER.value)
         taken = yield Statement(
-            sql.PUT_ROWS,
-            (branch, head, at, tasks, kinds, numbers, crcs, bodies, RowKind.ANSWER.value),
-            is_contested=True,
+            sql.put_rows(bool(fence)), (branch, head, *fence, *new), is_contested=True
         )
         if not taken:
-            raise _moved(head)
+            yield from self._refuse(head, lease)
         if taken[0][0] != kinds.count(RowKind.ANSWER):
             raise AlreadyAnswered(
                 "One of these questions was answered by somebody else; this answer was not used."
             )
         if withdrawn:
             yield Statement(sql.DROP_ROWS, (*_columns(withdrawn)[:3], at), is_deferred=True)
-        yield from self.end()
+        if not is_one:
+            yield from self.end()
 
     def claim(self, lease: Lease, seconds: float, over: str = "") -> Operation[Holder | None]:
-        values = (lease.fence, seconds, lease.place, lease.owner, over)
+        values = (lease.fence, seconds, lease.place, lease.owner, seconds, over)
         while not (yield Statement(sql.CLAIM, values)):
             found = yield Statement(sql.HOLDER, (lease.place,))
             if found:  # else it was given back in between

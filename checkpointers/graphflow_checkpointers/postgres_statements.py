@@ -86,7 +86,7 @@ def checksum(body: bytes) -> int:
 # frees what a process holds that was stopped halfway. It ends with the transaction.
 TRANSACTION: Final = Statement("""
     SELECT pg_current_xact_id()::text,
-           set_config('idle_in_transaction_session_timeout', '60s', true)""")
+           set_config('idle_in_transaction_session_timeout', '10s', true)""")
 
 OPENING: Final = {
     Word.READ: (Statement("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"),),
@@ -234,11 +234,13 @@ FRAMES: Final = """
 # -- leases ------------------------------------------------------------------------------------
 
 # The number of a lease is drawn anew for each owner, so who takes over locks out the one before.
+# The time is taken again where somebody had to be waited for who holds the row.
 CLAIM: Final = """
     INSERT INTO graphflow_lease AS l(id, until, place, owner)
     VALUES(%s, clock_timestamp() + %s * interval '1 second', %s, %s)
     ON CONFLICT (place) DO UPDATE
-    SET id = excluded.id, until = excluded.until, owner = excluded.owner
+    SET id = excluded.id, until = clock_timestamp() + %s * interval '1 second',
+        owner = excluded.owner
     WHERE l.until <= clock_timestamp() OR l.owner = %s OR l.owner = excluded.owner
     RETURNING id"""
 
@@ -256,16 +258,27 @@ RELEASE: Final = "DELETE FROM graphflow_lease WHERE id = %s"
 
 # -- rows --------------------------------------------------------------------------------------
 
-# Returns how many answers were taken; nothing, where the head is another one.
-PUT_ROWS: Final = f"""
-    WITH line AS (SELECT 1 FROM graphflow_branch b
-                  WHERE b.id = %s AND {_HEAD} = %s FOR KEY SHARE OF b),
+
+@lru_cache(maxsize=2)
+def put_rows(is_fenced: bool) -> str:
+    """Return the statement that adds rows if the branch's head is the given one.
+
+    It returns how many answers were taken; nothing, where the head is another one, or the lease is
+    not held, if there is to be one.
+    """
+    lease, is_held, locked = "", "", "b"
+    if is_fenced:
+        lease, is_held, locked = ", graphflow_lease l", " AND l.id = %s", "b, l"
+    return f"""
+    WITH line AS (SELECT 1 FROM graphflow_branch b{lease}
+                  WHERE b.id = %s AND {_HEAD} = %s{is_held} FOR KEY SHARE OF {locked}),
          added AS (INSERT INTO graphflow_row(frame, task, kind, number, crc, body)
                    SELECT %s, new.* FROM line,
                         unnest(%s::integer[], %s::integer[], %s::integer[], %s::integer[],
                                %s::bytea[]) AS new
                    ON CONFLICT DO NOTHING RETURNING kind)
     SELECT (SELECT count(*) FROM added WHERE kind = %s) FROM line"""
+
 
 DROP_ROWS: Final = """
     DELETE FROM graphflow_row r

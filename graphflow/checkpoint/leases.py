@@ -48,6 +48,8 @@ class Claim:
     def __init__(self, store: Checkpointer) -> None:
         self.store = store
         self.lease: Lease | None = None
+        self.is_taken = False
+        """Whether the store has granted it; until then there is nothing to renew."""
         self.is_lost = False
         """Whether somebody else has taken over."""
         self.due = 0.0
@@ -68,6 +70,7 @@ class Claim:
         if holder is not None:
             self.forget()
             raise ThreadBusy(thread, branch, holder.owner, holder.seconds_left)
+        self.is_taken = True
 
     def release(self) -> Operation[None] | None:
         """Return what gives the branch back; None: it is not held."""
@@ -81,7 +84,7 @@ class Claim:
         """Hold the lease no longer; in the store it stands for nobody from now on."""
         if self.lease is not None:
             self.let_go(self.lease)
-            self.lease = None
+            self.lease, self.is_taken = None, False
 
     def check(self) -> None:
         """Refuse to go on when somebody else has taken over.
@@ -96,7 +99,7 @@ class Claim:
         """Make the lease last; from the thread that renews."""
         lease, seconds = self.lease, self.store.lease_seconds
         self.due = monotonic() + seconds / BEATS
-        if lease is not None:
+        if lease is not None and self.is_taken:
             with suppress(CheckpointError):  # the next beat tries again, and the lease may yet end
                 self.is_lost = not self.store.run(self.store.renew(lease, seconds))
 

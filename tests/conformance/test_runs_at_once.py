@@ -440,3 +440,22 @@ def test_a_stream_may_outlive_its_store(tmp_path: Path) -> None:
     stream.close()
     with pytest.raises(CheckpointError, match="closed"):
         store.run(store.threads())
+
+
+def test_a_lease_that_is_waited_for_is_not_renewed_yet() -> None:
+    """A database may let a claim wait for longer than a lease lasts."""
+    store = MemoryCheckpointer()
+    claim = leases.Claim(store)
+
+    def slow(lease: Any, seconds: float, over: str = "") -> Any:
+        claim.renew()
+        return None
+        yield
+
+    store.claim = slow  # type: ignore[method-assign]
+    store.run(claim.take("t", "main"))
+    claim.check()
+    claim.renew()  # nobody granted it
+    with pytest.raises(Fenced):
+        claim.check()
+    claim.forget()

@@ -198,7 +198,7 @@ def test_a_row_that_comes_with_the_frame_that_closes_its_superstep_is_not_seen(
     with psycopg.connect(dsn) as other:
         columns = ([0], [0], [0], [0], [b""])
         other.execute(
-            statements.PUT_ROWS.encode(),
+            statements.put_rows(False).encode(),
             (branch.id, 0, statements.place(branch.id, 0), *columns, 2),
         )
         store.run(store.append(branch.id, 0, stored(1), drop_rows=True))
@@ -219,4 +219,4 @@ def test_a_transaction_of_a_process_that_was_stopped_is_ended_and_no_session_has
         after = yield show
         return [found[0][0] for found in (before, inside, after)]
 
-    assert store.run(limits()) == ["0", "1min", "0"]
+    assert store.run(limits()) == ["0", "10s", "0"]
