@@ -127,7 +127,9 @@ async def _open_graphflow_on_loop(path: str) -> AsyncIterator[Any]:
 def _connect_graphflow(dsn: str, connections: int) -> Iterator[Any]:
     from graphflow_checkpointers.postgres import PostgresCheckpointer
 
-    with PostgresCheckpointer(dsn, max_connections=connections) as checkpointer:
+    with PostgresCheckpointer(
+        dsn, max_connections=connections, prepare_threshold=5
+    ) as checkpointer:
         checkpointer.run(checkpointer.threads())
         yield checkpointer
 
