@@ -11,8 +11,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from graphflow.checkpoint.checkpointer import Checkpointer as Checkpointer
     from graphflow.checkpoint.memory import MemoryCheckpointer as MemoryCheckpointer
-    from graphflow.checkpoint.protocol import Checkpointer as Checkpointer
     from graphflow.checkpoint.registry import storable as storable
     from graphflow.checkpoint.registry import upcast as upcast
     from graphflow.compiled import CompiledStateGraph as CompiledStateGraph
@@ -62,7 +62,7 @@ _HOMES = {
     "graphflow.upgrading": "Upgrade",
     "graphflow.memory": "BaseStore InMemoryStore Item SearchItem InvalidNamespaceError",
     "graphflow.cache": "BaseCache InMemoryCache CachePolicy",
-    "graphflow.checkpoint.protocol": "Checkpointer",
+    "graphflow.checkpoint.checkpointer": "Checkpointer",
     "graphflow.checkpoint.registry": "storable upcast",
     "graphflow.checkpoint.codec_errors": "CodecError NotStorable UnknownType CorruptData",
     "graphflow.errors": (

@@ -20,8 +20,8 @@ from graphflow.calls import (
     stream_modes,
     warn_without_store,
 )
+from graphflow.checkpoint.checkpointer import Checkpointer
 from graphflow.checkpoint.codec import Codec
-from graphflow.checkpoint.protocol import Checkpointer
 from graphflow.drivers.caching import namespace_of
 from graphflow.drivers.threads import on_portal
 from graphflow.graph.declaration import Declaration

@@ -17,9 +17,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from graphflow.checkpoint.checkpointer import Checkpointer
 from graphflow.checkpoint.codec import Codec
 from graphflow.checkpoint.history import Checkpoint, lineage, load, read_thread
-from graphflow.checkpoint.protocol import Checkpointer, Operation
+from graphflow.checkpoint.protocol import Operation
 from graphflow.engine.machine import Machine
 from graphflow.engine.returns import read_input
 from graphflow.engine.superstep import open_questions

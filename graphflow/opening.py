@@ -12,11 +12,12 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from graphflow.checkpoint.checkpointer import Checkpointer
 from graphflow.checkpoint.codec import Codec
 from graphflow.checkpoint.frames import pack_frame
 from graphflow.checkpoint.history import Checkpoint, load, pick, read_thread
 from graphflow.checkpoint.leases import Claim
-from graphflow.checkpoint.protocol import MAIN, Checkpointer, Operation
+from graphflow.checkpoint.protocol import MAIN, Operation
 from graphflow.checkpoint.recorder import Recorder
 from graphflow.checkpoint.records import Frame, RowKind, Source
 from graphflow.checkpoint.tags import carried, tags_of

@@ -6,10 +6,11 @@ from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Any
 
+from graphflow.checkpoint.checkpointer import Checkpointer
 from graphflow.checkpoint.codec import Codec
 from graphflow.checkpoint.history import load, path_to, read_thread
 from graphflow.checkpoint.pages import read_pages
-from graphflow.checkpoint.protocol import Checkpointer, Operation
+from graphflow.checkpoint.protocol import Operation
 from graphflow.checkpoint.records import RowKind
 from graphflow.errors import UnknownCheckpointError
 from graphflow.graph.diagram import Diagram, Overlay

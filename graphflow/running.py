@@ -12,9 +12,10 @@ from time import sleep, time
 from typing import Any, TypeVar
 
 from graphflow.calls import Call, shaped
+from graphflow.checkpoint.checkpointer import Checkpointer
 from graphflow.checkpoint.codec import Codec
 from graphflow.checkpoint.leases import Claim, Patience, nap
-from graphflow.checkpoint.protocol import Checkpointer, Operation
+from graphflow.checkpoint.protocol import Operation
 from graphflow.drivers.saving import Saver
 from graphflow.drivers.threads import ThreadDriver
 from graphflow.engine import chunks

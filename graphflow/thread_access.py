@@ -12,9 +12,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from graphflow.calls import merge_configs, run_metadata
+from graphflow.checkpoint.checkpointer import Checkpointer
 from graphflow.checkpoint.codec import Codec
 from graphflow.checkpoint.leases import Claim, Patience, nap
-from graphflow.checkpoint.protocol import Checkpointer, Operation
+from graphflow.checkpoint.protocol import Operation
 from graphflow.checkpoint.tags import tags_of
 from graphflow.drivers.call import acarry, carry
 from graphflow.drivers.threads import on_portal

@@ -11,10 +11,11 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from graphflow.checkpoint.checkpointer import Checkpointer
 from graphflow.checkpoint.codec import Codec
 from graphflow.checkpoint.frames import pack_frame
 from graphflow.checkpoint.history import Checkpoint, load
-from graphflow.checkpoint.protocol import MAIN, Checkpointer, Operation
+from graphflow.checkpoint.protocol import MAIN, Operation
 from graphflow.checkpoint.records import Frame, Pending, Source, kept_place
 from graphflow.errors import InvalidUpdateError, UnknownCheckpointError
 from graphflow.ids import parse_checkpoint_id, run_identity, task_id

@@ -11,6 +11,7 @@ from collections.abc import Generator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from graphflow.calls import run_metadata
+from graphflow.checkpoint.checkpointer import Checkpointer
 from graphflow.checkpoint.codec import Codec
 from graphflow.checkpoint.frames import pack_frame
 from graphflow.checkpoint.history import (
@@ -22,7 +23,7 @@ from graphflow.checkpoint.history import (
 )
 from graphflow.checkpoint.leases import Claim
 from graphflow.checkpoint.listing import config_of
-from graphflow.checkpoint.protocol import Branch, Checkpointer, Operation
+from graphflow.checkpoint.protocol import Branch, Operation
 from graphflow.checkpoint.recorder import Recorder
 from graphflow.checkpoint.records import Pending, Row, RowKind, Source
 from graphflow.checkpoint.tags import carried

@@ -15,10 +15,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from graphflow.checkpoint.checkpointer import Checkpointer
 from graphflow.checkpoint.codec import Codec
 from graphflow.checkpoint.codec_errors import CodecError
 from graphflow.checkpoint.history import Checkpoint, load
-from graphflow.checkpoint.protocol import Branch, Checkpointer, Operation
+from graphflow.checkpoint.protocol import Branch, Operation
 from graphflow.checkpoint.records import Frame
 from graphflow.graph.plan import Plan
 from graphflow.state.schema import Schema, key_annotations

@@ -15,9 +15,9 @@ from itertools import product
 from typing import TypeVar
 
 from graphflow.checkpoint.archive import StoredBranch
+from graphflow.checkpoint.checkpointer import Checkpointer
 from graphflow.checkpoint.protocol import (
     Branch,
-    Checkpointer,
     Holder,
     Lease,
     Operation,

@@ -15,9 +15,9 @@ from typing import Any, TypeVar
 import psycopg
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
+from graphflow.checkpoint.checkpointer import Checkpointer
 from graphflow.checkpoint.protocol import (
     Branch,
-    Checkpointer,
     Holder,
     Lease,
     Operation,

@@ -18,9 +18,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from typing import Final, TypeVar
 
+from graphflow.checkpoint.checkpointer import Checkpointer
 from graphflow.checkpoint.protocol import (
     Branch,
-    Checkpointer,
     Holder,
     Lease,
     Operation,

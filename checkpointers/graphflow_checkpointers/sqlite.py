@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import TypeVar
 from zlib import crc32
 
+from graphflow.checkpoint.checkpointer import Checkpointer
 from graphflow.checkpoint.protocol import (
     Branch,
-    Checkpointer,
     Holder,
     Lease,
     Operation,

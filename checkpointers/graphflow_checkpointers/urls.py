@@ -19,7 +19,7 @@ from functools import partial
 from importlib.metadata import EntryPoint, entry_points
 from typing import Final
 
-from graphflow.checkpoint.protocol import Checkpointer
+from graphflow.checkpoint.checkpointer import Checkpointer
 
 Opener = Callable[[str], Checkpointer]
 GROUP: Final = "graphflow.checkpointers"

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from graphflow.checkpoint.checkpointer import Checkpointer
 from graphflow.checkpoint.codec import Codec
 from graphflow.checkpoint.codec_errors import CodecError
 from graphflow.checkpoint.frames import (
@@ -21,7 +22,7 @@ from graphflow.checkpoint.frames import (
     unpack_snapshot,
 )
 from graphflow.checkpoint.history import lineage
-from graphflow.checkpoint.protocol import Branch, Checkpointer, Operation, StoredFrame
+from graphflow.checkpoint.protocol import Branch, Operation, StoredFrame
 from graphflow.errors import CheckpointError, CorruptCheckpointError
 from graphflow.state.deltas import Folder
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from graphflow.checkpoint.checkpointer import Checkpointer
 from graphflow.checkpoint.codec import Codec
 from graphflow.checkpoint.frames import (
     NO_FRAME,
@@ -21,7 +22,7 @@ from graphflow.checkpoint.frames import (
     unpack_snapshot,
 )
 from graphflow.checkpoint.heads import Head, head_after
-from graphflow.checkpoint.protocol import Branch, Checkpointer, Operation, StoredFrame
+from graphflow.checkpoint.protocol import Branch, Operation, StoredFrame
 from graphflow.checkpoint.records import NOTHING, Frame, Row
 from graphflow.errors import CorruptCheckpointError, UnknownCheckpointError
 from graphflow.state.deltas import Folder

@@ -11,8 +11,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from graphflow.checkpoint.checkpointer import Checkpointer
 from graphflow.checkpoint.frames import open_frames
-from graphflow.checkpoint.protocol import Checkpointer, Operation, StoredFrame, Tag
+from graphflow.checkpoint.protocol import Operation, StoredFrame, Tag
 from graphflow.checkpoint.raw import raw_codec
 from graphflow.checkpoint.records import METADATA_EVERY
 from graphflow.checkpoint.tags import carried, tags_of

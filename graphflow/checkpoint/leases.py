@@ -23,7 +23,8 @@ from time import monotonic
 from typing import Final
 from weakref import WeakValueDictionary
 
-from graphflow.checkpoint.protocol import MAIN, Checkpointer, Lease, Operation
+from graphflow.checkpoint.checkpointer import Checkpointer
+from graphflow.checkpoint.protocol import MAIN, Lease, Operation
 from graphflow.errors import CheckpointError, Fenced, ThreadBusy
 from graphflow.types import OnBusy
 

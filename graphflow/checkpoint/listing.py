@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from graphflow.checkpoint.checkpointer import Checkpointer
 from graphflow.checkpoint.codec import Codec
 from graphflow.checkpoint.history import parent_of
 from graphflow.checkpoint.pages import read_pages
-from graphflow.checkpoint.protocol import Checkpointer, Operation
+from graphflow.checkpoint.protocol import Operation
 from graphflow.checkpoint.records import Frame, Source
 from graphflow.ids import checkpoint_id, parse_checkpoint_id
 from graphflow.types import Config

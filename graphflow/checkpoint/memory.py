@@ -11,9 +11,9 @@ from threading import RLock
 from time import monotonic
 from typing import ClassVar, Final, TypeVar
 
+from graphflow.checkpoint.checkpointer import Checkpointer
 from graphflow.checkpoint.protocol import (
     Branch,
-    Checkpointer,
     Holder,
     Lease,
     Operation,

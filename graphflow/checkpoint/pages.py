@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from graphflow.checkpoint.checkpointer import Checkpointer
 from graphflow.checkpoint.codec import Codec
 from graphflow.checkpoint.frames import (
     NO_FRAME,
@@ -23,7 +24,7 @@ from graphflow.checkpoint.frames import (
     unpack_row,
 )
 from graphflow.checkpoint.history import frame_at, lineage, read_at
-from graphflow.checkpoint.protocol import Branch, Checkpointer, Operation
+from graphflow.checkpoint.protocol import Branch, Operation
 from graphflow.checkpoint.records import METADATA_EVERY, NOTHING, Frame, Row
 from graphflow.state.deltas import APPEND, CLEAR, SET, Folder
 

@@ -11,19 +11,12 @@ from collections.abc import Callable, Mapping, Sequence
 from hashlib import blake2b
 from typing import Any
 
+from graphflow.checkpoint.checkpointer import Checkpointer
 from graphflow.checkpoint.codec import Codec
 from graphflow.checkpoint.codec_errors import NotStorable
 from graphflow.checkpoint.frames import pack_frame, pack_row
 from graphflow.checkpoint.history import FLOOR, ROW_COST, Checkpoint, chain_limit, compact
-from graphflow.checkpoint.protocol import (
-    MAIN,
-    Branch,
-    Checkpointer,
-    Lease,
-    Operation,
-    StoredFrame,
-    Tag,
-)
+from graphflow.checkpoint.protocol import MAIN, Branch, Lease, Operation, StoredFrame, Tag
 from graphflow.checkpoint.records import METADATA_EVERY, NOTHING, Commit, Frame, Row, RowKind
 from graphflow.checkpoint.tags import tags_of
 from graphflow.state.deltas import APPEND, DROP, PUT, SET, SPLICE, Op

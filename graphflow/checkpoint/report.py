@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from graphflow.checkpoint.protocol import Branch, Checkpointer, Operation, StoredRow
+from graphflow.checkpoint.checkpointer import Checkpointer
+from graphflow.checkpoint.protocol import Branch, Operation, StoredRow
 from graphflow.checkpoint.records import RowKind
 
 

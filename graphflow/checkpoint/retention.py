@@ -18,6 +18,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
+from graphflow.checkpoint.checkpointer import Checkpointer
 from graphflow.checkpoint.codec import Codec
 from graphflow.checkpoint.frames import (
     NO_FRAME,
@@ -27,7 +28,7 @@ from graphflow.checkpoint.frames import (
     pack_snapshot,
 )
 from graphflow.checkpoint.history import lineage, load, read_thread
-from graphflow.checkpoint.protocol import Branch, Checkpointer, Operation, StoredFrame
+from graphflow.checkpoint.protocol import Branch, Operation, StoredFrame
 from graphflow.checkpoint.raw import raw_codec
 from graphflow.checkpoint.records import Frame, Row, RowKind, Settled
 from graphflow.errors import CorruptCheckpointError

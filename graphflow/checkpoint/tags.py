@@ -18,7 +18,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b
 from typing import Any, Final, NamedTuple, TypeAlias
 
-from graphflow.checkpoint.protocol import Checkpointer, Operation, Tag
+from graphflow.checkpoint.checkpointer import Checkpointer
+from graphflow.checkpoint.protocol import Operation, Tag
 
 TagValue: TypeAlias = str | int | bool
 _TYPES: Final = (str, int, bool)

@@ -18,9 +18,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from graphflow.checkpoint.archive import StoredBranch, StoredThread, read_threads, written
+from graphflow.checkpoint.checkpointer import Checkpointer
 from graphflow.checkpoint.codec_errors import CodecError
 from graphflow.checkpoint.indexing import tags_in
-from graphflow.checkpoint.protocol import Branch, Checkpointer, Operation, Tag
+from graphflow.checkpoint.protocol import Branch, Operation, Tag
 from graphflow.checkpoint.renaming import renamed
 from graphflow.errors import (
     CheckpointConflict,

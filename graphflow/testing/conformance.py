@@ -18,14 +18,8 @@ from pathlib import Path
 
 import pytest
 
-from graphflow.checkpoint.protocol import (
-    MAIN,
-    Branch,
-    Checkpointer,
-    Operation,
-    StoredFrame,
-    StoredRow,
-)
+from graphflow.checkpoint.checkpointer import Checkpointer
+from graphflow.checkpoint.protocol import MAIN, Branch, Operation, StoredFrame, StoredRow
 from graphflow.checkpoint.records import RowKind
 from graphflow.errors import AlreadyAnswered, HeadMoved, UnknownCheckpointError
 from graphflow.state.deltas import APPEND, SET

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from graphflow.checkpoint.protocol import Branch, Checkpointer
+from graphflow.checkpoint.checkpointer import Checkpointer
+from graphflow.checkpoint.protocol import Branch
 from graphflow.errors import Fenced, HeadMoved
 from graphflow.testing.material import AWKWARD, Do, answer, lease, result, stored, take_over
 

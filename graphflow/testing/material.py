@@ -5,17 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from graphflow.checkpoint.checkpointer import Checkpointer
 from graphflow.checkpoint.codec import Codec
 from graphflow.checkpoint.frames import pack_snapshot
 from graphflow.checkpoint.history import Checkpoint, load
-from graphflow.checkpoint.protocol import (
-    MAIN,
-    Checkpointer,
-    Lease,
-    Operation,
-    StoredFrame,
-    StoredRow,
-)
+from graphflow.checkpoint.protocol import MAIN, Lease, Operation, StoredFrame, StoredRow
 from graphflow.checkpoint.recorder import Recorder
 from graphflow.checkpoint.records import NOTHING, Commit, Frame, RowKind, Source
 from graphflow.state.deltas import Delta

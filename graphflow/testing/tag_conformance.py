@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypedDict
 
 import pytest
 
+from graphflow.checkpoint.checkpointer import Checkpointer
 from graphflow.checkpoint.indexing import index_all, index_thread
-from graphflow.checkpoint.protocol import MAIN, Branch, Checkpointer, Operation, Tag
+from graphflow.checkpoint.protocol import MAIN, Branch, Operation, Tag
 from graphflow.checkpoint.tags import ThreadPage, find_threads, tags_of
 from graphflow.checkpoint.transfer import copy_thread, export_thread, import_thread
 from graphflow.errors import CheckpointError

@@ -10,7 +10,7 @@ import pytest
 
 from graphflow import START, CheckpointConflict, Command, MemoryCheckpointer, StateGraph, interrupt
 from graphflow.checkpoint.check import check_thread
-from graphflow.checkpoint.protocol import Checkpointer
+from graphflow.checkpoint.checkpointer import Checkpointer
 from graphflow.checkpoint.raw import raw_codec
 from graphflow.checkpoint.report import storage_report
 from graphflow.checkpoint.transfer import copy_thread, export_thread, import_thread, read_whole

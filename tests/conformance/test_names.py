@@ -105,6 +105,7 @@ STATEMENTS = (
 WRITTEN_ONCE = {
     "append": "as many places as there are frames",
     "append_and_drop_rows": "the same, and another statement around it",
+    "put_rows": "with a place for the lease, or without",
     "_migrate": "two numbers of the code's, formatted as such",
 }
 """Functions that make SQL of something else than values, and of what."""

@@ -28,12 +28,13 @@ from pydantic import ValidationError
 
 from graphflow import Command, Interrupt, MemoryCheckpointer
 from graphflow.checkpoint.check import check_thread
+from graphflow.checkpoint.checkpointer import Checkpointer
 from graphflow.checkpoint.codec import Codec
 from graphflow.checkpoint.frames import unpack_row
 from graphflow.checkpoint.history import Checkpoint, load
 from graphflow.checkpoint.indexing import tags_in
 from graphflow.checkpoint.leases import BEATS, Claim
-from graphflow.checkpoint.protocol import Checkpointer, Lease, Operation
+from graphflow.checkpoint.protocol import Lease, Operation
 from graphflow.checkpoint.records import Commit, RowKind
 from graphflow.drivers.call import failed, perform
 from graphflow.drivers.calling import Caller

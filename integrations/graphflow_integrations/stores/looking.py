@@ -8,11 +8,12 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from graphflow.checkpoint.check import Problem, check_thread
+from graphflow.checkpoint.checkpointer import Checkpointer
 from graphflow.checkpoint.codec import Codec
 from graphflow.checkpoint.codec_errors import CodecError
 from graphflow.checkpoint.frames import open_frames, unpack_frame
 from graphflow.checkpoint.history import Checkpoint, load, parent_of, read_thread
-from graphflow.checkpoint.protocol import Branch, Checkpointer, Operation, StoredRow
+from graphflow.checkpoint.protocol import Branch, Operation, StoredRow
 from graphflow.checkpoint.raw import raw_codec
 from graphflow.checkpoint.records import Frame, Row, RowKind
 from graphflow.checkpoint.report import StorageReport, Usage, open_questions, usage_of

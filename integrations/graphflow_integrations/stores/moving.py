@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from graphflow.checkpoint.archive import read_threads
-from graphflow.checkpoint.protocol import Checkpointer
+from graphflow.checkpoint.checkpointer import Checkpointer
 from graphflow.checkpoint.transfer import (
     copy_thread,
     export_thread,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from graphflow.checkpoint.protocol import Checkpointer
+from graphflow.checkpoint.checkpointer import Checkpointer
 from graphflow.errors import CheckpointError
 from graphflow_checkpointers.urls import file_of, open_store, scheme_of
 

@@ -6,8 +6,8 @@ import argparse
 import json
 from collections.abc import Sequence
 
+from graphflow.checkpoint.checkpointer import Checkpointer
 from graphflow.checkpoint.indexing import index_thread
-from graphflow.checkpoint.protocol import Checkpointer
 from graphflow.checkpoint.tags import TagValue, checked_tags
 from graphflow_integrations.stores.printing import counted, progress, say, say_json
 

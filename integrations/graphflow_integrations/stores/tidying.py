@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from time import time
 
-from graphflow.checkpoint.protocol import Checkpointer
+from graphflow.checkpoint.checkpointer import Checkpointer
 from graphflow.checkpoint.retention import DAY, Keep, Pruned, prune, prune_all
 from graphflow.errors import UnknownCheckpointError
 from graphflow_integrations.stores.printing import counted, progress, say, say_json

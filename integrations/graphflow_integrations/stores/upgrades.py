@@ -8,7 +8,7 @@ import sys
 from importlib import import_module
 from typing import Any
 
-from graphflow.checkpoint.protocol import Checkpointer
+from graphflow.checkpoint.checkpointer import Checkpointer
 from graphflow.compiled import CompiledStateGraph
 from graphflow.reading import Reader
 from graphflow.upgrading import Difference, differences

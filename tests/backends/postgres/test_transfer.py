@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from graphflow.checkpoint.protocol import Checkpointer
+from graphflow.checkpoint.checkpointer import Checkpointer
 from graphflow_checkpointers.postgres import PostgresCheckpointer
 
 from ..transfers import Transfers

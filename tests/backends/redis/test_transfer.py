@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from graphflow.checkpoint.protocol import Checkpointer
+from graphflow.checkpoint.checkpointer import Checkpointer
 from graphflow_checkpointers.redis import RedisCheckpointer
 
 from ..transfers import Transfers

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from graphflow import MemoryCheckpointer
+from graphflow.checkpoint.checkpointer import Checkpointer
 from graphflow.checkpoint.codec import Codec
 from graphflow.checkpoint.heads import Heads
 from graphflow.checkpoint.history import Checkpoint, compact, load
-from graphflow.checkpoint.protocol import Checkpointer
 from graphflow.state.deltas import APPEND, CLEAR, DROP, PUT, SET, SPLICE
 from graphflow.state.message import Message
 from graphflow.state.message_parts import ToolCall
