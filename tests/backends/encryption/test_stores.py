@@ -13,7 +13,15 @@ from zlib import crc32
 import pytest
 
 from graphflow import Checkpointer, HeadMoved, MemoryCheckpointer
-from graphflow.checkpoint.protocol import MAIN, Branch, Lease, Operation, StoredFrame, StoredRow
+from graphflow.checkpoint.protocol import (
+    MAIN,
+    Branch,
+    Lease,
+    Operation,
+    StoredFrame,
+    StoredRow,
+    Verbs,
+)
 from graphflow.checkpoint.records import RowKind
 from graphflow.checkpoint.transfer import read_whole, write_whole
 from graphflow.testing.material import BODY, answer, result, stored
@@ -214,7 +222,7 @@ def test_encryption_asks_the_store_nothing(keys: Keys) -> None:
 def test_every_verb_of_the_protocol_is_passed_on() -> None:
     verbs = {
         name
-        for name, member in vars(Checkpointer).items()
+        for name, member in vars(Verbs).items()
         if inspect.isfunction(member)
         and (
             getattr(member, "__isabstractmethod__", False)
