@@ -5,7 +5,7 @@ These operations are composed from the verbs of a `Checkpointer` and so work on 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from graphflow.checkpoint.checkpointer import Checkpointer
@@ -189,7 +189,7 @@ def read_at(
     folder, metadata = Folder(base.values), base.metadata
     before, body = NO_FRAME, NO_FRAME
     is_known, expected = base.is_some, -1
-    for link, following in zip(stored, open_frames(codec, stored), strict=True):
+    for link, following in zip(stored, _opened_by_and_by(codec, stored), strict=True):
         before, body = body, following
         if link.seq - 1 - (body[9] or 0) != expected and not is_known:
             raise CorruptCheckpointError(
@@ -229,6 +229,15 @@ def read_at(
         cost,
         max(known.head for known in branches),
     )
+
+
+def _opened_by_and_by(codec: Codec, stored: Sequence[StoredFrame]) -> Iterator[Body]:
+    """Decode a chain; what was folded is gone before the next part comes, so nobody collects it."""
+    for start in range(0, len(stored), _AT_ONCE):
+        yield from open_frames(codec, stored[start : start + _AT_ONCE])
+
+
+_AT_ONCE = 64
 
 
 def _opened_anew(codec: Codec, stored: Sequence[StoredFrame]) -> tuple[Body, Body]:
