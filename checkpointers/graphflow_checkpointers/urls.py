@@ -6,6 +6,8 @@
     open_store("postgresql://user@host/name")    also postgres://
     open_store("redis://host:6379/0")            also rediss://, unix://, valkey://, valkeys://
     open_store("memory://")                      this process
+    open_store("encrypted+sqlite:///agent.db")   any of them, encrypted with the keys of the
+                                                 environment variable GRAPHFLOW_KEYS
 
 Other packages add theirs as entry points of the group `graphflow.checkpointers`: the name is the
 scheme, the object is called with the URL. What a store needs is imported when it is opened.
@@ -24,6 +26,8 @@ from graphflow.checkpoint.checkpointer import Checkpointer
 Opener = Callable[[str], Checkpointer]
 GROUP: Final = "graphflow.checkpointers"
 """The entry points that other packages register under."""
+ENCRYPTED: Final = "encrypted+"
+"""What stands before the URL of a store that is encrypted."""
 
 
 def open_store(url: str) -> Checkpointer:
@@ -34,11 +38,18 @@ def open_store(url: str) -> Checkpointer:
         ImportError: The store's extra is not installed.
         CheckpointError: The store refuses; see its class.
     """
+    if url.lower().startswith(ENCRYPTED):
+        return _encrypted(inner_of(url))
     opener = _opener(scheme_of(url))
     if opener is None:
         known = ", ".join(f"{scheme}://" for scheme in [*OPENERS, *_found()])
         raise ValueError(f"{shown(url)!r} names no store. A URL begins with one of {known}.")
     return opener(url)
+
+
+def inner_of(url: str) -> str:
+    """Return the URL of the store inside, if the one at `url` is encrypted; else `url`."""
+    return url[len(ENCRYPTED) :] if url.lower().startswith(ENCRYPTED) else url
 
 
 def scheme_of(url: str) -> str:
@@ -95,6 +106,16 @@ def _redis(url: str) -> Checkpointer:
     except ModuleNotFoundError as error:
         raise _missing("redis", error) from error
     return RedisCheckpointer(re.sub("^valkey", "redis", url))
+
+
+def _encrypted(url: str) -> Checkpointer:
+    try:
+        from graphflow_checkpointers.encryption import EncryptedCheckpointer
+        from graphflow_checkpointers.encryption_keys import Keys
+    except ModuleNotFoundError as error:
+        raise _missing("encryption", error) from error
+    keys = Keys.from_env()
+    return EncryptedCheckpointer(open_store(url), keys)
 
 
 def _missing(extra: str, error: ModuleNotFoundError) -> ImportError:

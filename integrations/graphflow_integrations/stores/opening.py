@@ -6,7 +6,7 @@ from pathlib import Path
 
 from graphflow.checkpoint.checkpointer import Checkpointer
 from graphflow.errors import CheckpointError
-from graphflow_checkpointers.urls import file_of, open_store, scheme_of
+from graphflow_checkpointers.urls import file_of, inner_of, open_store, scheme_of
 
 
 def opened(place: str, *, makes: bool) -> Checkpointer:
@@ -22,6 +22,7 @@ def opened(place: str, *, makes: bool) -> Checkpointer:
         ImportError: The store's extra is not installed.
     """
     url = place if "://" in place else f"sqlite:///{place}"
-    if not makes and scheme_of(url) == "sqlite" and not Path(file_of(url)).exists():
-        raise CheckpointError(f"There is no file {file_of(url)}.")
+    inner = inner_of(url)
+    if not makes and scheme_of(inner) == "sqlite" and not Path(file_of(inner)).exists():
+        raise CheckpointError(f"There is no file {file_of(inner)}.")
     return open_store(url)
