@@ -405,13 +405,16 @@ def test_a_stream_that_was_left_is_no_obstacle_on_its_loop(store: Checkpointer) 
 
 
 def test_a_call_that_is_being_cancelled_is_no_obstacle_on_its_loop(store: Checkpointer) -> None:
-    async def slow(_: State) -> State:
-        await asyncio.sleep(60)
-        return {}
-
     async def run() -> None:
-        first = asyncio.ensure_future(single(slow, store).ainvoke({}, THREAD))
-        await asyncio.sleep(0.05)
+        has_begun = asyncio.Event()
+
+        async def endless(_: State) -> State:
+            has_begun.set()
+            await asyncio.Event().wait()
+            return {}
+
+        first = asyncio.ensure_future(single(endless, store).ainvoke({}, THREAD))
+        await has_begun.wait()
         first.cancel()
         assert await single(says("next"), store).ainvoke({}, THREAD) == {"log": ["next"]}
 
@@ -452,7 +455,7 @@ def test_a_lease_that_is_waited_for_is_not_renewed_yet() -> None:
         return None
         yield
 
-    store.claim = slow  # type: ignore[method-assign]
+    store.claim = slow  # type: ignore[method-assign]  # a store that lets the claim wait
     store.run(claim.take("t", "main"))
     claim.check()
     claim.renew()  # nobody granted it
